@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * hv.h - objects of the module and the calls between its files.
+ *
+ * hv_main.c   /dev/hv, module init and exit, global counters
+ * hv_hw.c     switching SVM/VMX on and off, CPU hotplug, who owns the CPU
+ * hv_vm.c     the VM fd: create, destroy, ioctls
+ * hv_vcpu.c   the vCPU fd: run loop, kick, blocking, run area
+ * hv_state.c  state groups in and out of the run area, reset
+ * hv_event.c  order of exceptions, NMIs and interrupts at entry; retire
+ * hv_exit.c   vendor-free bodies of exits
+ * hv_cpuid.c, hv_msr.c   policy tables
+ * hv_fpu.c    guest XSAVE state inside the entry section
+ * hv_slots.c  guest-physical address space, dirty logs, guest memory access
+ * hv_mmu.c    second-stage tables, mmu notifier, flush generations
+ * hv_walk.c   read-only walk of the guest's page tables, instruction fetch
+ * hv_decode.c instruction length; plain mov to device memory
+ * hv_lapic.c, hv_timer.c  local APIC and its timer
+ * hv_irq.c    MSI delivery, APIC id map, 8259 line;  hv_irqfd.c  eventfds in
+ * hv_doorbell.c  eventfds out
+ * hv_clock.c  guest TSC, kvmclock, steal time
+ * svm/        AMD backend.  A backend sees no ioctl argument and no other backend.
+ *
+ * Locks, outermost first:
+ *   hv_hw.c: hw_lock
+ *   vcpu->mutex      run and state of one vCPU (trylock from ioctls: EBUSY)
+ *   vm->lock         slots writer side, vCPU creation, cpuid, irqfds, doorbells, clock
+ *   vm->srcu         readers of slots and doorbells; held for one turn of the run
+ *                    loop, so writers kick all vCPUs before synchronize_srcu()
+ *   mm->mmap_lock    (inside fault handling, never with mmu.lock)
+ *   vm->mmu.lock     second-stage tables; a spinning lock, because the ageing
+ *                    notifiers come under page-table locks
+ *   leaf spinlocks   (irqfd, timer, clock)
+ * RCU: vm->apic_map (readers in interrupt context).
+ *
+ * The entry section (vcpu_enter_section in hv_vcpu.c) runs with interrupts off
+ * inside kernel_fpu_begin/end.  Code called there is marked "section": it must
+ * not sleep, take mmu.lock, or touch user memory except by *_atomic access.
+ */
+#ifndef HV_H
+#define HV_H
+
+#include <linux/types.h>
+#include <linux/mm_types.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/srcu.h>
+#include <linux/hrtimer.h>
+#include <linux/mmu_notifier.h>
+#include <linux/preempt.h>
+#include <linux/rcuwait.h>
+#include <linux/cpumask.h>
+#include <linux/eventfd.h>
+#include <linux/list.h>
+#include <linux/refcount.h>
+#include "uapi/hv.h"
+#include "hv_compat.h"
+
+#define HV_MAX_VCPUS		64
+#define HV_MAX_SLOTS		128
+#define HV_MAX_IRQFDS		1024
+#define HV_MAX_DOORBELLS	512
+#define HV_MAX_CPUID		128
+#define HV_MIN_TIMER_NS		200000		/* floor of a periodic APIC timer */
+#define HV_FAST_BOUND		64		/* fast exits before the section is left */
+
+struct hv_vm;
+struct hv_vcpu;
+
+/* ---- what an exit handler asks the run loop to do next ---- */
+#define HV_ENTER	0	/* section only: go straight back into the guest */
+#define HV_LOOP		1	/* done; leave the section, take another turn */
+#define HV_SLOW		2	/* section only: call ops->slow_exit with interrupts on */
+#define HV_USER		3	/* run->exit_reason is set; return to userspace */
+/* negative: errno for HV_RUN */
+
+/* ---- requests: set by anyone, then hv_vcpu_kick(); taken by the vCPU ---- */
+#define HV_REQ_KICK	0	/* HV_KICK: sticky, ends HV_RUN */
+#define HV_REQ_EVENT	1	/* look at interrupts again */
+#define HV_REQ_TIMER	2	/* APIC timer expired: hv_timer_expired() */
+#define HV_REQ_CLOCK	3	/* rewrite this vCPU's kvmclock page */
+#define HV_REQ_STEAL	4	/* rewrite steal time */
+#define HV_REQ_LEAVE	5	/* leave the section once (slots changed, flush) */
+#define HV_REQ_INITSIPI	6	/* INIT or SIPI arrived: hv_lapic_initsipi() */
+#define HV_REQ_NMI	7	/* vcpu->nmi_queued grew */
+#define HV_REQ_TSC	8	/* TSC offset changed: ops->set_tsc_offset */
+#define HV_REQ_DEAD	9	/* VM is broken: HV_RUN returns -EIO */
+
+/* ---- memory: hv_slots.c, hv_mmu.c ---- */
+struct hv_memslot {
+	u32 id, flags;
+	u64 gfn, npages;		/* guest frames */
+	unsigned long hva;
+	unsigned long *dirty;		/* npages bits, or NULL; set_bit from any context */
+};
+
+struct hv_slots {
+	u64 gen;			/* grows with every change */
+	u32 count;
+	struct hv_memslot slot[];	/* sorted by gfn */
+};
+
+struct hv_mmu {
+	spinlock_t lock;
+	u64 *root;			/* [lock] top table */
+	int levels;			/* 4 or 5: the depth of the host's CR4 (contract 11) */
+	struct list_head tables;	/* [lock] */
+	unsigned long inval_seq;	/* [lock] ends of notifier invalidations */
+	int inval_count;		/* [lock] invalidations under way */
+	unsigned long inval_start, inval_end;	/* [lock] their hva hull */
+	atomic64_t flush_gen;		/* grows whenever a translation was removed */
+	u64 leaves[3];			/* [lock] 4K, 2M, 1G leaves mapped now */
+	u64 table_pages;		/* [lock] */
+	struct list_head free_list;	/* [lock] table pages waiting for their generation */
+};
+
+/* Outcome of a guest-physical access that faulted. */
+#define HV_FAULT_RETRY		0	/* mapped, or raced: enter again */
+#define HV_FAULT_MMIO		1	/* no slot, or write to a read-only slot */
+/* negative errno: MEMORY_FAULT with that cause; -EINTR: signal or kick while waiting */
+
+/* ---- instruction at RIP ---- */
+struct hv_insn {
+	u8 bytes[16];
+	u8 avail;			/* bytes valid */
+	u8 length;			/* 0: not known */
+};
+
+/* A plain mov between a register or immediate and memory, nothing else. */
+struct hv_mov {
+	u8 length;
+	u8 size;			/* 1, 2, 4, 8 */
+	bool write;
+	bool imm;			/* write: value is @value, else gpr @reg */
+	bool high_byte;			/* AH..BH: gpr @reg bits 15:8 */
+	u8 reg;				/* 0..15 */
+	u8 ext;				/* reads: 0 mov, 1 movzx, 2 movsx; size of destination in @dst */
+	u8 dst;
+	u64 value;
+};
+
+/* ---- local APIC ---- */
+struct hv_lapic;			/* private to hv_lapic.c, hv_timer.c, hv_irq.c */
+
+struct hv_irq_msg {			/* one interrupt message, as on the bus */
+	u32 dest;
+	u8 vector;
+	u8 delivery;			/* APIC delivery mode 0..7 */
+	u8 shorthand;			/* 0 none, 1 self, 2 all, 3 all but self */
+	bool logical;
+	bool level;			/* sets TMR */
+	bool assert;			/* level of INIT de-assert */
+	bool x2;			/* 32-bit destination */
+	bool broadcast_ff;		/* 8-bit destination 0xff means all */
+};
+
+/* ---- one vCPU ---- */
+enum hv_vcpu_mode { HV_OUTSIDE, HV_IN_SECTION };
+
+struct hv_vcpu {
+	struct hv_vm *vm;
+	u32 id;
+	struct mutex mutex;		/* run, state */
+	struct file *file;
+
+	/* Any context. */
+	unsigned long requests;
+	int mode;			/* enum hv_vcpu_mode; smp_store/load with requests */
+	int cpu;			/* last CPU, valid while loaded */
+	struct rcuwait wait;		/* blocked in HLT or for SIPI */
+	bool blocked;
+	atomic_t nmi_queued;		/* NMIs sent, not yet in ev.nmi_pending */
+	u64 flushed_gen;		/* mmu.flush_gen the CPU's tagged TLB is known to honour */
+
+	/* [mutex] everything below */
+	struct preempt_notifier notifier;
+	bool loaded;
+	int srcu_idx;
+	struct hv_run *run;		/* the shared pages; read every field once */
+	struct page **run_pages;
+
+	struct hv_regs regs;		/* always current outside the guest */
+	u64 cr0, cr2, cr3, cr4, efer;	/* the guest's view, always current outside the guest */
+	u64 xcr0;
+	u64 dr[4], dr6, dr7;		/* current outside the section */
+	u64 debugctl;
+	struct hv_msrs msrs;		/* those the backend keeps: after ops->get_msrs */
+	struct hv_events ev;
+	struct hv_mp mp;
+	struct hv_clock clock;
+	u64 apic_base;
+	struct hv_lapic *lapic;
+
+	void *xsave;			/* 64-byte aligned, standard format */
+	u64 guest_xcr0_loaded;
+
+	int eoi_vector;			/* level vector whose EOI is owed to userspace, or -1 */
+	u64 next_rip;			/* of the exit being handled, 0: not known */
+	struct hv_insn insn;		/* of the exit being handled; avail 0: not fetched */
+	u64 exit_code;			/* vendor's */
+	bool single_step_owed;
+
+	/* kvmclock and steal time: hv_clock.c */
+	u64 clock_gpa_version;
+	u64 run_delay_last;
+	s64 tsc_offset_hw;		/* what the hardware was given */
+
+	u64 stat[HV_STAT_COUNT];
+};
+
+/* ---- one VM ---- */
+struct hv_apic_map;			/* hv_irq.c */
+struct hv_doorbells;			/* hv_doorbell.c */
+
+struct hv_cpuid_table {
+	u32 count;
+	struct hv_cpuid_entry e[HV_MAX_CPUID];
+};
+
+struct hv_vm {
+	refcount_t users;		/* VM fd, each vCPU fd */
+	struct mm_struct *mm;		/* the creator's; mmgrab'd */
+	struct mutex lock;
+	struct srcu_struct srcu;
+	bool dead;
+	u64 features;
+	struct file *kvm_file;		/* borrow mode */
+
+	struct hv_slots __rcu *slots;	/* srcu */
+	struct hv_mmu mmu;
+	struct mmu_notifier mn;
+
+	struct hv_vcpu *vcpu[HV_MAX_VCPUS];	/* [lock] to write; smp_load_acquire to read */
+	u32 nvcpus;			/* created, smp_store_release */
+	struct hv_cpuid_table *cpuid;	/* [lock], fixed once a vCPU exists */
+	/* guest features drawn from the table when it is set */
+	u64 guest_xcr0;			/* XCR0 bits allowed */
+	u64 cr4_allowed;		/* CR4 bits allowed */
+	u64 efer_allowed;
+	int gpa_bits;			/* guest's MAXPHYADDR */
+	bool guest_tsc_deadline, guest_x2apic, guest_tsc_adjust, guest_rdtscp;
+
+	struct hv_apic_map __rcu *apic_map;
+	bool intr_line;			/* 8259 INTR; READ_ONCE/WRITE_ONCE */
+
+	spinlock_t irqfd_lock;
+	struct list_head irqfds;	/* [irqfd_lock] */
+	u32 nirqfds;
+
+	struct hv_doorbells __rcu *doorbells;	/* srcu */
+
+	/* clock [clock_lock] */
+	spinlock_t clock_lock;
+	s64 tsc_base;			/* guest TSC = host TSC + tsc_base + vCPU offset */
+	s64 kvmclock_offset;		/* kvmclock ns = host boottime ns + this */
+	u64 clock_version;
+	struct hrtimer clock_timer;
+
+	atomic64_t stat[HV_STAT_COUNT];	/* VM-wide ones only */
+	void *backend;			/* ops->vm_create */
+};
+
+/* ---- the backend ---- */
+struct hv_ops {
+	const char *name;
+	u32 vendor;
+	size_t vcpu_size;		/* struct that begins with struct hv_vcpu */
+
+	/* hv_hw.c; cpu_* run on the CPU with interrupts off. */
+	int (*check)(u32 *status);	/* can this CPU do it: 0 and *status, or -ENODEV */
+	int (*setup)(void);		/* once at insmod: permission maps, capabilities */
+	void (*cleanup)(void);
+	int (*cpu_enable)(void);	/* -EBUSY: somebody else has it on */
+	void (*cpu_disable)(void);
+	void (*info)(struct hv_info *info);	/* hw_features, mitigations, npt_levels */
+
+	int (*vm_create)(struct hv_vm *vm);
+	void (*vm_destroy)(struct hv_vm *vm);
+	int (*vcpu_create)(struct hv_vcpu *v);
+	void (*vcpu_destroy)(struct hv_vcpu *v);
+	void (*vcpu_load)(struct hv_vcpu *v, int cpu);	/* preemption off */
+	void (*vcpu_put)(struct hv_vcpu *v);
+
+	/*
+	 * section: enter the guest once and return after its exit, GPRs, rip,
+	 * rflags, cr0..cr4, efer stored in @v; host interrupts still off.
+	 * Flushes the tagged TLB first when v->flushed_gen is behind, and sets it.
+	 */
+	void (*enter)(struct hv_vcpu *v);
+	/* section: classify the exit; may finish it (HV_ENTER) without sleeping. */
+	int (*fast_exit)(struct hv_vcpu *v);
+	/* interrupts on, may sleep; for an exit that fast_exit called HV_SLOW. */
+	int (*slow_exit)(struct hv_vcpu *v);
+
+	/* State; outside the section unless said otherwise. */
+	void (*get_segs)(struct hv_vcpu *v, struct hv_segs *s);
+	void (*set_segs)(struct hv_vcpu *v, const struct hv_segs *s);
+	void (*get_seg)(struct hv_vcpu *v, int n, struct hv_seg *s);	/* section too */
+	int (*get_cpl)(struct hv_vcpu *v);				/* section too */
+	void (*set_control)(struct hv_vcpu *v);	/* push cr0..cr4, efer; section too */
+	void (*get_debug)(struct hv_vcpu *v);	/* refresh v->dr*, dr6, dr7, debugctl */
+	void (*set_debug)(struct hv_vcpu *v);
+	void (*get_msrs)(struct hv_vcpu *v);	/* refresh v->msrs */
+	void (*set_msrs)(struct hv_vcpu *v);
+	void (*set_tsc_offset)(struct hv_vcpu *v, u64 offset);	/* section too */
+	u32 (*get_shadow)(struct hv_vcpu *v);	/* HV_SHADOW_*; section too */
+	void (*set_shadow)(struct hv_vcpu *v, u32 shadow);	/* section too */
+
+	/* Events; section. */
+	void (*inject_exception)(struct hv_vcpu *v);	/* from v->ev */
+	void (*inject_irq)(struct hv_vcpu *v);		/* from v->ev: vector, soft, length */
+	void (*inject_nmi)(struct hv_vcpu *v);
+	bool (*irq_allowed)(struct hv_vcpu *v);		/* IF, no shadow */
+	bool (*nmi_allowed)(struct hv_vcpu *v);		/* not masked, no shadow */
+	void (*set_irq_window)(struct hv_vcpu *v, bool on);
+	void (*set_nmi_window)(struct hv_vcpu *v, bool on);
+	bool (*get_nmi_masked)(struct hv_vcpu *v);
+	void (*set_nmi_masked)(struct hv_vcpu *v, bool masked);
+	void (*update_tpr)(struct hv_vcpu *v);		/* CR8 intercept from TPR and IRR */
+
+	/* Second-stage entry format (contract 11: host's encryption mask applied). */
+	u64 (*pte_table)(u64 pa);
+	u64 (*pte_leaf)(u64 pa, bool write, bool exec, int level);	/* level 1..3 */
+	u64 pte_present, pte_large, pte_write, pte_accessed, pte_dirty, pte_addr_mask;
+	int max_leaf;			/* 2: 2M, 3: 1G */
+};
+
+extern const struct hv_ops *hv_ops;
+extern const struct hv_ops hv_svm_ops;
+
+/* hv_main.c */
+extern struct hv_info hv_host;		/* filled at insmod */
+extern atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
+extern bool hv_debug_flush;		/* module parameter: check contract 13 */
+void *hv_alloc(size_t size);		/* zeroed, charged to the caller's cgroup, counted */
+void hv_free(void *p);			/* NULL is fine */
+
+/* hv_hw.c */
+int hv_hw_init(void);
+void hv_hw_exit(void);
+int hv_hw_get(struct file *kvm_file);	/* first VM: switch on everywhere; -EBUSY */
+void hv_hw_put(void);
+u32 hv_hw_status(void);			/* HV_STATUS_* now */
+u32 hv_hw_mode(void);
+
+/* hv_vm.c */
+long hv_vm_create(const struct hv_create_vm *args);	/* fd or -errno */
+void hv_vm_get(struct hv_vm *vm);
+void hv_vm_put(struct hv_vm *vm);
+void hv_vm_kick_all(struct hv_vm *vm, int req);
+static inline struct hv_vcpu *hv_vm_vcpu(struct hv_vm *vm, u32 id)
+{
+	return id < HV_MAX_VCPUS ? smp_load_acquire(&vm->vcpu[id]) : NULL;
+}
+#define hv_for_each_vcpu(i, v, vm) \
+	for ((i) = 0; (i) < HV_MAX_VCPUS; (i)++) \
+		if (((v) = hv_vm_vcpu((vm), (i))) == NULL) continue; else
+
+/* hv_vcpu.c */
+int hv_vcpu_create(struct hv_vm *vm, u32 id);		/* fd; vm->lock held */
+void hv_vcpu_destroy(struct hv_vcpu *v);
+void hv_vcpu_kick(struct hv_vcpu *v);			/* any context: wake, or make it leave the guest */
+static inline void hv_request(struct hv_vcpu *v, int req)
+{
+	set_bit(req, &v->requests);	/* pairs with the barrier after mode = HV_IN_SECTION */
+	smp_mb__after_atomic();
+}
+static inline bool hv_take_request(struct hv_vcpu *v, int req)
+{
+	return test_bit(req, &v->requests) && test_and_clear_bit(req, &v->requests);
+}
+/* Wait until no vCPU of @vm can be using translations older than now. */
+void hv_vm_flush_wait(struct hv_vm *vm);
+bool hv_vcpu_runnable(struct hv_vcpu *v);		/* would not block now */
+
+/* hv_state.c */
+int hv_state_get(struct hv_vcpu *v, u64 groups);	/* into the run area */
+int hv_state_set(struct hv_vcpu *v, u64 groups);	/* from it; validates everything first */
+void hv_vcpu_reset(struct hv_vcpu *v, bool init);	/* power-on, or INIT */
+void hv_vcpu_sipi(struct hv_vcpu *v, u8 vector);
+int hv_set_cr0(struct hv_vcpu *v, u64 cr0);		/* section: 0 or -EINVAL (#GP) */
+int hv_set_cr4(struct hv_vcpu *v, u64 cr4);
+int hv_set_efer(struct hv_vcpu *v, u64 efer);
+int hv_set_xcr0(struct hv_vcpu *v, u64 xcr0);
+
+/* hv_event.c, section */
+int hv_events_enter(struct hv_vcpu *v);		/* HV_ENTER: inject done; HV_USER: EXTINT, WINDOW */
+void hv_queue_exception(struct hv_vcpu *v, u8 vector);
+void hv_queue_exception_error(struct hv_vcpu *v, u8 vector, u32 error);
+void hv_queue_pf(struct hv_vcpu *v, u64 address, u32 error);
+void hv_queue_db(struct hv_vcpu *v, u64 dr6);
+void hv_retire(struct hv_vcpu *v, u64 next_rip);	/* RIP, shadow, RF, TF */
+
+/* hv_exit.c: bodies of exits, called by backends */
+int hv_exit_cpuid(struct hv_vcpu *v);			/* section */
+int hv_exit_rdmsr(struct hv_vcpu *v);			/* section: HV_ENTER or HV_SLOW */
+int hv_exit_wrmsr(struct hv_vcpu *v);
+int hv_exit_rdmsr_slow(struct hv_vcpu *v);
+int hv_exit_wrmsr_slow(struct hv_vcpu *v);
+int hv_exit_hlt(struct hv_vcpu *v);			/* section */
+int hv_exit_hypercall(struct hv_vcpu *v);		/* section */
+int hv_exit_xsetbv(struct hv_vcpu *v);			/* section */
+/* section: @next_rip is the RIP after the instruction (both vendors know it) */
+int hv_exit_io(struct hv_vcpu *v, u16 port, u8 size, bool in, bool string, bool rep, u64 next_rip);
+/* slow: second-stage fault; @access HV_ACCESS_*; bytes may be in v->insn */
+int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access);
+int hv_exit_npf_fast(struct hv_vcpu *v, u64 gpa, u32 access);	/* section: doorbell, xAPIC page; else HV_SLOW */
+int hv_exit_insn(struct hv_vcpu *v);			/* slow: HV_EXIT_INSN with bytes */
+int hv_exit_shutdown(struct hv_vcpu *v);
+int hv_exit_fail(struct hv_vcpu *v, u32 reason, u64 code, u64 i0, u64 i1, u64 i2);
+/* section or slow: length of the instruction at RIP; 0: bytes not readable now,
+ * in the section the caller then says HV_SLOW; outside it #PF or #GP is queued */
+int hv_insn_length(struct hv_vcpu *v, bool atomic);
+
+/* hv_cpuid.c */
+int hv_cpuid_supported(struct hv_cpuid_entry *e, u32 *count);
+int hv_cpuid_set(struct hv_vm *vm, const struct hv_cpuid_entry *e, u32 count);
+void hv_cpuid(struct hv_vcpu *v, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);	/* section */
+const struct hv_cpuid_entry *hv_cpuid_find(const struct hv_cpuid_table *t, u32 leaf, u32 subleaf);
+
+/* hv_msr.c: 0, 1 (#GP), HV_MSR_SLOW (needs to sleep), HV_MSR_USER (not ours) */
+#define HV_MSR_GP	1
+#define HV_MSR_SLOW	2
+#define HV_MSR_USER	3
+int hv_msr_read(struct hv_vcpu *v, u32 msr, u64 *data, bool atomic);
+int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic);
+
+/* hv_fpu.c */
+int hv_fpu_setup(void);				/* xsave size, xcr0 mask into hv_host */
+int hv_fpu_create(struct hv_vcpu *v);
+void hv_fpu_destroy(struct hv_vcpu *v);
+void hv_fpu_reset(struct hv_vcpu *v, bool init);
+void hv_fpu_enter(struct hv_vcpu *v);		/* section: guest XSAVE, XCR0, PKRU in */
+void hv_fpu_leave(struct hv_vcpu *v);		/* section: out, host's back */
+void hv_fpu_set_xcr0(struct hv_vcpu *v);	/* section: v->xcr0 changed while loaded */
+int hv_fpu_get(struct hv_vcpu *v, void *dst);	/* XSAVE group */
+int hv_fpu_set(struct hv_vcpu *v, const void *src);	/* validates header and MXCSR */
+
+/* hv_slots.c */
+int hv_slots_init(struct hv_vm *vm);
+void hv_slots_destroy(struct hv_vm *vm);
+int hv_slots_set(struct hv_vm *vm, const struct hv_slot *list, u32 count);	/* vm->lock held */
+int hv_slots_get_dirty(struct hv_vm *vm, const struct hv_get_dirty *args);	/* vm->lock held */
+const struct hv_memslot *hv_slot_find(const struct hv_slots *s, u64 gfn);
+static inline const struct hv_slots *hv_slots(struct hv_vm *vm)
+{
+	return srcu_dereference(vm->slots, &vm->srcu);
+}
+void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn);
+/* Guest-physical memory from the vCPU's process, vm->srcu held.  0 or -EFAULT.
+ * The only way the module reads or writes guest memory; writes mark the log. */
+int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len);		/* may sleep */
+int hv_guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len);	/* may sleep */
+int hv_guest_read_atomic(struct hv_vm *vm, u64 gpa, void *buf, size_t len);	/* section */
+int hv_guest_write_atomic(struct hv_vm *vm, u64 gpa, const void *buf, size_t len);
+int hv_guest_read_u64_atomic(struct hv_vm *vm, u64 gpa, u64 *val);		/* section, short */
+
+/* hv_mmu.c */
+int hv_mmu_init(struct hv_vm *vm);		/* registers the notifier on current->mm */
+void hv_mmu_destroy(struct hv_vm *vm);
+int hv_mmu_fault(struct hv_vcpu *v, u64 gpa, u32 access);	/* HV_FAULT_* or -errno */
+int hv_mmu_prefault(struct hv_vm *vm, struct hv_prefault *p);
+void hv_mmu_zap_range(struct hv_vm *vm, u64 gfn, u64 npages);	/* with flush */
+void hv_mmu_write_protect(struct hv_vm *vm, const struct hv_memslot *slot,
+			  u64 first, const unsigned long *mask, u64 npages);
+void hv_mmu_check_flushed(struct hv_vm *vm, u64 gen);	/* contract 13, debug */
+u64 hv_mmu_root_pa(struct hv_vm *vm);
+
+/* hv_walk.c */
+/* Returns 0 and *gpa; -EFAULT with *pferr (#PF error code); -EAGAIN: atomic only,
+ * table not readable now. */
+int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pferr, bool atomic);
+/* Fill v->insn from CS:RIP: 0; -EFAULT (a #PF is queued unless atomic); -EAGAIN (atomic). */
+int hv_fetch(struct hv_vcpu *v, bool atomic);
+
+/* hv_decode.c: pure functions of the bytes; mode is 16, 32 or 64 */
+int hv_decode_length(const u8 *b, int avail, int mode);	/* 1..15; 0 need more; -EINVAL */
+int hv_decode_mov(const u8 *b, int avail, int mode, struct hv_mov *m);	/* 0, -ENOENT: not one */
+
+/* hv_lapic.c, hv_timer.c */
+int hv_lapic_create(struct hv_vcpu *v);
+void hv_lapic_destroy(struct hv_vcpu *v);
+void hv_lapic_reset(struct hv_vcpu *v, bool init);
+int hv_lapic_pending(struct hv_vcpu *v);	/* section: deliverable vector above PPR, or -1 */
+int hv_lapic_ack(struct hv_vcpu *v);		/* section: IRR -> ISR, the vector */
+bool hv_lapic_has_irq(struct hv_vcpu *v);	/* for HLT: anything that would wake it */
+bool hv_lapic_extint_ok(struct hv_vcpu *v);	/* LVT0 (or APIC off) takes the 8259 line */
+u64 hv_lapic_get_cr8(struct hv_vcpu *v);
+void hv_lapic_set_cr8(struct hv_vcpu *v, u64 cr8);	/* section */
+int hv_lapic_max_irr(struct hv_vcpu *v);	/* section: for the CR8 intercept; -1 none */
+u64 hv_lapic_gpa(struct hv_vcpu *v);		/* page of the xAPIC, or ~0 when x2APIC or off */
+/* Registers.  HV_ENTER; HV_LOOP: something to look at; HV_USER: EOI exit is set up.
+ * Illegal offsets set ESR or read zero (xAPIC), -EINVAL is #GP (x2APIC). */
+int hv_lapic_read(struct hv_vcpu *v, u32 offset, u32 *val);	/* section */
+int hv_lapic_write(struct hv_vcpu *v, u32 offset, u32 val);	/* section */
+int hv_lapic_msr_read(struct hv_vcpu *v, u32 msr, u64 *data);	/* 0x800..0x8ff; section */
+int hv_lapic_msr_write(struct hv_vcpu *v, u32 msr, u64 data);
+int hv_lapic_set_base(struct hv_vcpu *v, u64 base, bool host);	/* IA32_APIC_BASE; 0 or -EINVAL */
+u64 hv_timer_get_deadline(struct hv_vcpu *v);
+void hv_timer_set_deadline(struct hv_vcpu *v, u64 tsc);		/* section */
+void hv_timer_expired(struct hv_vcpu *v);		/* HV_REQ_TIMER */
+void hv_timer_tsc_changed(struct hv_vcpu *v);		/* offset moved under a deadline */
+void hv_lapic_initsipi(struct hv_vcpu *v);		/* HV_REQ_INITSIPI, slow */
+void hv_lapic_get(struct hv_vcpu *v, void *page, struct hv_apic_timer *t);	/* either NULL */
+int hv_lapic_check(struct hv_vcpu *v, const void *page);	/* would set() accept it */
+void hv_lapic_set(struct hv_vcpu *v, const void *page, const struct hv_apic_timer *t);
+
+/* hv_irq.c */
+int hv_irq_map_update(struct hv_vm *vm);	/* ids or modes changed */
+void hv_irq_map_destroy(struct hv_vm *vm);
+int hv_irq_deliver(struct hv_vm *vm, struct hv_vcpu *from, const struct hv_irq_msg *m);	/* any context */
+int hv_irq_msi(struct hv_vm *vm, u64 address, u32 data);	/* any context: targets reached */
+void hv_irq_set_line(struct hv_vm *vm, bool level);
+int hv_irqfd(struct hv_vm *vm, struct hv_irqfd *args);		/* vm->lock held */
+void hv_irqfd_release(struct hv_vm *vm);
+
+/* hv_doorbell.c */
+int hv_doorbell_set(struct hv_vm *vm, const struct hv_doorbell *args);	/* vm->lock held */
+void hv_doorbell_release(struct hv_vm *vm);
+bool hv_doorbell_ring(struct hv_vm *vm, bool port, u64 address, u8 len, u64 data);	/* section */
+bool hv_doorbell_near(struct hv_vm *vm, u64 gpa);	/* section: is any memory doorbell on this page */
+
+/* hv_clock.c */
+void hv_clock_init(struct hv_vm *vm);
+void hv_clock_destroy(struct hv_vm *vm);
+int hv_clock_module_init(void);			/* timekeeping notifier */
+void hv_clock_module_exit(void);
+u64 hv_clock_guest_tsc(struct hv_vcpu *v);		/* section */
+void hv_clock_write_tsc(struct hv_vcpu *v, u64 tsc);	/* IA32_TSC written */
+void hv_clock_write_adjust(struct hv_vcpu *v, u64 adjust);
+void hv_clock_apply(struct hv_vcpu *v);			/* offset -> ops->set_tsc_offset, timer */
+int hv_clock_msr_write(struct hv_vcpu *v, u32 msr, u64 data);	/* KVM's MSRs; slow; 0 or 1 (#GP) */
+void hv_clock_update(struct hv_vcpu *v);		/* HV_REQ_CLOCK, slow */
+void hv_clock_steal(struct hv_vcpu *v);			/* HV_REQ_STEAL, slow */
+void hv_clock_loaded(struct hv_vcpu *v, int cpu);	/* vCPU came to a CPU: request what is stale */
+void hv_clock_get(struct hv_vm *vm, struct hv_vm_clock *c);
+int hv_clock_set(struct hv_vm *vm, const struct hv_vm_clock *c);
+
+#endif /* HV_H */
