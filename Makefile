@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# hv: hv.ko, libhv.so and vmm. "make help" lists the targets.
+#
+# Everything made lies in $(BUILD). Sources are found by wildcard. The module is built in
+# $(BUILD)/kmod-RELEASE, a directory of links to its sources, so that several kernels' builds lie
+# side by side (kbuild writes its objects beside the sources).
+
+HV_VERSION := 0.1
+SONAME := libhv.so.0
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+DESTDIR ?=
+BUILD ?= build
+KDIR ?= /lib/modules/$(shell uname -r)/build
+
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+# Users of other compilers build with warnings; the checks do not pass with one.
+ifneq ($(CI),)
+WARNINGS += -Werror
+endif
+CPPFLAGS += -Iinclude -I. -D_GNU_SOURCE -DHV_VERSION='"$(HV_VERSION)"'
+ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -fstack-protector-strong -fno-strict-aliasing -pthread
+LIBHV_LIBS := -lZydis
+VMM_LIBS := -luring -lcap-ng -ljson-c
+
+kernels := selftests/testbed/kernels
+release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(1)/include/generated/utsrelease.h 2>/dev/null)
+
+all: libhv vmm $(if $(wildcard $(KDIR)/Makefile),module,module-missing)
+
+# -- help -----------------------------------------------------------------------------------
+
+help:
+	@echo 'all             hv.ko for the running kernel (or KDIR=), libhv.so, vmm [default]'
+	@echo 'module          hv.ko alone; KDIR=DIR names the kernel headers to build against'
+	@echo 'module-NAME     hv.ko for a kernel of the emulated hosts: 6.1, 6.12, sanitizer'
+	@echo 'libhv, vmm      one of the two alone'
+	@echo 'selftests       the test programs and test guests'
+	@echo 'install         into DESTDIR= PREFIX= (/usr/local); the module only where it was built'
+	@echo 'uninstall       remove what install put there; same DESTDIR= PREFIX='
+	@echo 'clean           remove $(BUILD)/ (the cache of kernels and disks is not in it)'
+	@echo 'setup           install the packages that building and testing need, by apt-get'
+	@echo 'demo            boot a Debian guest under hv; SHELL=1 stays at its login'
+	@echo 'check           the bounded test set; TEST=NAME runs one test'
+	@echo 'check-full      every test'
+	@echo 'check-sanitizer the kernel tests on a kernel with KASAN, lockdep and others'
+	@echo 'sanitizer-kernel  build that kernel (once, about 20 minutes)'
+	@echo 'bench           measure exits beside KVM, write bench.json'
+	@echo 'Variables: BUILD=DIR (build), KDIR=DIR, CI=1 (warnings are errors), V=1 (show commands)'
+
+# -- user space -----------------------------------------------------------------------------
+
+ifeq ($(V),)
+Q := @
+say = @printf '  %-8s%s\n' $(1) $(2);
+else
+Q :=
+say =
+endif
+
+libhv_src := $(wildcard libhv/*.c libhv/x86/*.c libhv/control/*.c)
+libhv_obj := $(libhv_src:%.c=$(BUILD)/%.o)
+vmm_src := $(wildcard vmm/*.c vmm/*/*.c)
+vmm_obj := $(vmm_src:%.c=$(BUILD)/%.o)
+vmm_main := $(BUILD)/vmm/main.o
+libhv_so := $(BUILD)/libhv/$(SONAME)
+libhv_a := $(BUILD)/libhv/libhv.a
+vmm_a := $(BUILD)/vmm/libvmm.a
+
+libhv: $(libhv_so) $(BUILD)/libhv/libhv.so $(libhv_a)
+vmm: $(BUILD)/vmm/vmm
+
+$(BUILD)/libhv/%.o: libhv/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<) $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+
+$(BUILD)/vmm/%.o: vmm/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<) $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -fPIE -MMD -MP -c -o $@ $<
+
+libhv_map := $(wildcard libhv/libhv.map)
+
+$(libhv_so): $(libhv_obj) $(libhv_map)
+	@mkdir -p $(@D)
+	$(call say,LD,$@) $(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) \
+		-Wl,--no-undefined $(libhv_map:%=-Wl,--version-script=%) -o $@ $(libhv_obj) $(LIBHV_LIBS)
+
+$(BUILD)/libhv/libhv.so: $(libhv_so)
+	$(Q)ln -sf $(SONAME) $@
+
+$(libhv_a): $(libhv_obj)
+$(vmm_a): $(filter-out $(vmm_main),$(vmm_obj))
+$(libhv_a) $(vmm_a):
+	@mkdir -p $(@D)
+	$(call say,AR,$@) rm -f $@ && $(AR) rcs $@ $^
+
+vmm_link = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -pie -o $(1) $(vmm_obj) -L$(BUILD)/libhv -lhv $(VMM_LIBS)
+
+# It finds the library of its own build; "install" links it once more without that path.
+$(BUILD)/vmm/vmm: $(vmm_obj) $(libhv_so) $(BUILD)/libhv/libhv.so
+	@mkdir -p $(@D)
+	$(call say,LD,$@) $(call vmm_link,$@) '-Wl,-rpath,$$ORIGIN/../libhv'
+
+# -- the module -----------------------------------------------------------------------------
+
+# $(1): headers, $(2): directory to build in. Links whose source is gone go, so that nothing
+# stale is compiled; a link is made only where it is missing.
+define build-module
+	$(Q)mkdir -p $(2)
+	$(Q)find $(2) -xtype l -delete
+	$(Q)find Kbuild kmod include -type d -exec mkdir -p $(2)/{} \;
+	$(Q)find Kbuild kmod include -type f -exec sh -c \
+		'for f; do [ -L $(2)/$$f ] || ln -s "$(CURDIR)/$$f" $(2)/$$f; done' sh {} +
+	+$(Q)$(MAKE) $(if $(V),,-s) -C $(1) M=$(abspath $(2)) $(if $(CI),KCFLAGS=-Werror) modules
+endef
+
+module:
+	@test -f $(KDIR)/Makefile || { $(MAKE) -s module-missing; exit 1; }
+	$(call build-module,$(KDIR),$(BUILD)/kmod-$(call release,$(KDIR)))
+
+module-missing:
+	@echo "hv.ko was not built: no kernel headers in $(KDIR)." \
+		"Install linux-headers-$$(uname -r), or say make KDIR=DIR with the headers of the kernel you want." >&2
+
+module-6.1 module-6.12 module-sanitizer: module-%:
+	@$(MAKE) --no-print-directory module KDIR="$$($(kernels) $* kdir)"
+
+# -- tests ----------------------------------------------------------------------------------
+
+tests_built = $(patsubst %.c,$(BUILD)/%,$(wildcard $(1)/*.c))
+unit := $(call tests_built,selftests/unit)
+kernel := $(call tests_built,selftests/kernel)
+guest_src := $(wildcard selftests/guests/*.S selftests/guests/*.c)
+guests := $(addsuffix .elf,$(basename $(guest_src:%=$(BUILD)/%)))
+guest_lib := $(addsuffix .o,$(basename $(patsubst %,$(BUILD)/%,\
+	$(wildcard selftests/guests/lib/*.S selftests/guests/lib/*.c))))
+test_lib := $(patsubst %.c,$(BUILD)/%.o,$(wildcard selftests/lib/*.c))
+
+selftests: $(unit) $(kernel) $(guests)
+
+$(BUILD)/selftests/lib/%.o: selftests/lib/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<) $(CC) $(CPPFLAGS) -Iselftests $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# A unit test may use the parts of the vmm and of libhv that nobody outside them sees.
+$(unit): $(BUILD)/%: %.c $(test_lib) $(vmm_a) $(libhv_a)
+	@mkdir -p $(@D)
+	$(call say,CC,$<) $(CC) $(CPPFLAGS) -Iselftests $(ALL_CFLAGS) -MMD -MP -o $@ $< $(test_lib) \
+		$(vmm_a) $(libhv_a) $(LIBHV_LIBS) $(VMM_LIBS)
+
+$(kernel): $(BUILD)/%: %.c $(test_lib) $(libhv_a)
+	@mkdir -p $(@D)
+	$(call say,CC,$<) $(CC) $(CPPFLAGS) -Iselftests $(ALL_CFLAGS) -MMD -MP -o $@ $< $(test_lib) \
+		$(libhv_a) $(LIBHV_LIBS)
+
+# Bare-metal guests: 64-bit code in the 32-bit ELF that multiboot asks for.
+guest_cflags := -std=gnu11 -m64 -O2 -g -Wall -Wextra -ffreestanding -fno-pic -mno-red-zone \
+	-mgeneral-regs-only -mcmodel=small -fno-stack-protector -fcf-protection=none \
+	-fno-asynchronous-unwind-tables -fno-builtin
+
+$(BUILD)/selftests/guests/%.o: selftests/guests/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<) $(CC) $(guest_cflags) -Iinclude -Iselftests -MMD -MP -c -o $@ $<
+
+$(BUILD)/selftests/guests/%.o: selftests/guests/%.S
+	@mkdir -p $(@D)
+	$(call say,AS,$<) $(CC) $(guest_cflags) -Iinclude -Iselftests -MMD -MP -c -o $@ $<
+
+$(guests): %.elf: %.o $(guest_lib) selftests/guests/guest.ld
+	$(call say,LD,$@) $(LD) -m elf_x86_64 -nostdlib -static --no-warn-rwx-segments \
+		-z max-page-size=4096 -T selftests/guests/guest.ld -o $@.64 $< $(guest_lib) && \
+		$(OBJCOPY) -I elf64-x86-64 -O elf32-i386 $@.64 $@
+
+OBJCOPY ?= objcopy
+
+setup:
+	@selftests/setup
+
+# What every check needs. setup comes first, so the rest is a make of its own.
+check-build: setup
+	+@$(MAKE) --no-print-directory CI=1 libhv vmm selftests
+	+@for k in $(CHECK_KERNELS); do $(MAKE) --no-print-directory CI=1 module-$$k || exit; done
+
+check check-full: CHECK_KERNELS := 6.1 6.12
+check-sanitizer: CHECK_KERNELS := sanitizer
+
+check check-full check-sanitizer: check-build
+	+@BUILD=$(BUILD) selftests/run $(@:check%=--set=check%) $(TEST)
+
+sanitizer-kernel: setup
+	@selftests/testbed/sanitizer-kernel
+
+demo: setup
+	+@BUILD=$(BUILD) SHELL=$(if $(filter command line,$(origin SHELL)),$(SHELL)) selftests/demo/demo
+
+bench: setup
+	+@BUILD=$(BUILD) selftests/bench/bench
+
+# -- install --------------------------------------------------------------------------------
+
+RELEASE = $(call release,$(KDIR))
+KO = $(wildcard $(BUILD)/kmod-$(RELEASE)/kmod/hv.ko)
+KO_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
+MAN1 := $(wildcard Documentation/*.1)
+
+install: libhv vmm
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/hv
+	$(call vmm_link,$(BUILD)/vmm/vmm.install)
+	install -m 755 $(BUILD)/vmm/vmm.install $(DESTDIR)$(PREFIX)/bin/vmm
+	install -m 755 $(libhv_so) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libhv.so
+	install -m 644 include/hv/*.h $(DESTDIR)$(PREFIX)/include/hv
+	install -m 644 include/uapi/hv.h $(DESTDIR)$(PREFIX)/include/hv/uapi.h
+	printf '%s\n' 'Name: libhv' 'Description: library of the hv hypervisor' \
+		'Version: $(HV_VERSION)' 'Cflags: -I$(PREFIX)/include' 'Libs: -L$(LIBDIR) -lhv' \
+		>$(DESTDIR)$(LIBDIR)/pkgconfig/libhv.pc
+	$(if $(MAN1),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(MAN1))
+	$(if $(KO),install -D -m 644 -t $(KO_DIR) $(KO),@echo 'no hv.ko for $(KDIR) was built, none installed')
+	$(if $(DESTDIR),,ldconfig $(if $(KO),&& depmod $(RELEASE)))
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/vmm $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/libhv.so \
+		$(DESTDIR)$(LIBDIR)/pkgconfig/libhv.pc $(MAN1:Documentation/%=$(DESTDIR)$(PREFIX)/share/man/man1/%)
+	rm -rf $(DESTDIR)$(PREFIX)/include/hv
+	$(if $(RELEASE),rm -f $(KO_DIR)/hv.ko)
+	$(if $(DESTDIR),,ldconfig $(if $(RELEASE),&& depmod $(RELEASE)))
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all help libhv vmm module module-missing module-6.1 module-6.12 module-sanitizer selftests \
+	setup check-build check check-full check-sanitizer sanitizer-kernel demo bench install uninstall clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+-include $(libhv_obj:.o=.d) $(vmm_obj:.o=.d) $(unit:=.d) $(kernel:=.d) $(test_lib:.o=.d) \
+	$(guests:.elf=.d) $(guest_lib:.o=.d)
