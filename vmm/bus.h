@@ -56,14 +56,18 @@ struct bus_region {
 struct bus_range {		/* flattened: no two overlap, sorted */
 	uint64_t base;
 	uint64_t last;		/* inclusive */
-	struct bus_region *region;
+	uint64_t origin;	/* the region's base at that time */
+	struct bus_region *region;	/* NULL: a gap (in look-up results only) */
 };
 
 struct bus {
 	pthread_rwlock_t lock;		/* guards everything below */
 	struct bus_region *regions;	/* highest priority first */
+	unsigned int nr_regions;
 	struct bus_range *ranges;
 	unsigned int nr_ranges;
+	struct bus_range *spare;	/* the next version is built here */
+	unsigned int room;		/* of ranges and of spare */
 	uint32_t generation;		/* changes with every change of ranges; atomic */
 	uint64_t last;			/* highest address */
 };

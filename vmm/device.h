@@ -147,6 +147,8 @@ struct device_timer {
 	struct loop_timer timer;
 	struct device *dev;
 	void (*fn)(struct device *dev, struct device_timer *timer);
+	bool wanted;		/* guarded by dev->lock, like when_ns: what was asked for last */
+	uint64_t when_ns;
 };
 
 void device_timer_init(struct device_timer *timer, struct device *dev,

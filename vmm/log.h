@@ -10,6 +10,8 @@
 #ifndef VMM_LOG_H
 #define VMM_LOG_H
 
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct vm;
@@ -30,5 +32,10 @@ void log_info(struct vm *vm, const char *fmt, ...) __attribute__((format(printf,
 /* A line the guest caused.  Rate-limited by @limit. */
 void log_guest(struct vm *vm, struct log_limit *limit, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* For wrappers: may a line be printed now, and how many were kept back before. */
+bool log_limit_pass(struct log_limit *limit, uint32_t *missed);
+void log_limited(struct vm *vm, struct log_limit *limit, const char *prefix, const char *fmt,
+		 va_list ap);
 
 #endif

@@ -53,7 +53,7 @@ struct loop {
 	int wake;			/* eventfd */
 	struct loop_fd wake_fd;
 	struct loop_fd timer_fd;
-	bool stop;			/* atomic */
+	bool stop, running;		/* atomic */
 	pthread_t thread;		/* the one in loop_run() */
 	pthread_mutex_t lock;		/* guards the lists and clock below; leaf lock */
 	struct loop_call *calls, **calls_tail;

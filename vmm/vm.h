@@ -81,7 +81,8 @@ struct vm {
 	bool want_reset;
 	bool want_stop;
 	struct loop_call request_call;
-	bool verbose;
+	bool quiet;			/* no remarks, errors only */
+	bool raw_terminal;		/* stderr's terminal needs CR before LF */
 };
 
 /* Guest clock in ns: CLOCK_MONOTONIC less the time the guest stood still.  The
