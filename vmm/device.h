@@ -24,7 +24,7 @@
  *
  * State: `fields` describes everything that a save must carry, so save and
  * load need no code of their own.  A field is a piece of fixed-size memory
- * inside the instance; count > 1 makes it an array.  Ids are never reused or
+ * inside the instance; count > 1 makes it an array.  Ids ascend, are never reused or
  * renumbered; `since` is the version of the type that added it, and an older
  * stream leaves it at its value after reset.
  */

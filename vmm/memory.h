@@ -105,6 +105,9 @@ int memory_update(struct vm *vm, const struct memory_change *changes, unsigned i
 int guest_read(struct vm *vm, uint64_t gpa, void *buf, size_t len);
 int guest_write(struct vm *vm, uint64_t gpa, const void *buf, size_t len);
 int guest_zero(struct vm *vm, uint64_t gpa, size_t len);
+/* Atomically: if the naturally aligned word of RAM at @gpa (@size 4 or 8) is @old,
+ * make it @value.  -EAGAIN: it was not; -EFAULT: not RAM. */
+int guest_cmpxchg(struct vm *vm, uint64_t gpa, uint64_t old, uint64_t value, unsigned int size);
 
 /* True when every byte of the range is RAM (not another slot). */
 bool guest_is_ram(struct vm *vm, uint64_t gpa, uint64_t len);
