@@ -178,6 +178,13 @@ struct hv_vcpu {
 	int srcu_idx;
 	struct hv_run *run;		/* the shared pages; read every field once */
 	struct page **run_pages;
+	void *scratch;			/* run_size bytes: groups are copied here, then validated */
+	u32 want_windows, windows;	/* HV_WINDOW_* */
+	u64 exit_groups;		/* groups the exit under way makes valid */
+	bool eoi_owed;			/* HV_APIC_ACCESS wrote EOI: exit before entering */
+	bool eoi_pending;		/* an MSR write did: HV_EXIT_EOI is set up */
+	bool windows_armed;		/* a window intercept may be on */
+	bool pv_unhalt;			/* KVM_HC_KICK_CPU arrived; ends HLT */
 
 	struct hv_regs regs;		/* always current outside the guest */
 	u64 cr0, cr2, cr3, cr4, efer;	/* the guest's view, always current outside the guest */
@@ -411,6 +418,8 @@ int hv_exit_fail(struct hv_vcpu *v, u32 reason, u64 code, u64 i0, u64 i1, u64 i2
 /* section or slow: length of the instruction at RIP; 0: bytes not readable now,
  * in the section the caller then says HV_SLOW; outside it #PF or #GP is queued */
 int hv_insn_length(struct hv_vcpu *v, bool atomic);
+int hv_code_mode(struct hv_vcpu *v);		/* section: 16, 32, 64 */
+bool hv_in_64bit(struct hv_vcpu *v);		/* section */
 
 /* hv_cpuid.c */
 int hv_cpuid_supported(struct hv_cpuid_entry *e, u32 *count);
@@ -481,6 +490,7 @@ int hv_decode_mov(const u8 *b, int avail, int mode, struct hv_mov *m);	/* 0, -EN
 int hv_lapic_create(struct hv_vcpu *v);
 void hv_lapic_destroy(struct hv_vcpu *v);
 void hv_lapic_reset(struct hv_vcpu *v, bool init);
+bool hv_lapic_idle(struct hv_vcpu *v);		/* section: IRR is surely empty; as cheap as can be */
 int hv_lapic_pending(struct hv_vcpu *v);	/* section: deliverable vector above PPR, or -1 */
 int hv_lapic_ack(struct hv_vcpu *v);		/* section: IRR -> ISR, the vector */
 bool hv_lapic_has_irq(struct hv_vcpu *v);	/* for HLT: anything that would wake it */

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * hv_exit.c - what an exit means, once the backend has told which it is.
+ *
+ * Functions marked section run with interrupts off inside the entry section;
+ * the others may sleep.  Everything that is not hot and simple goes to
+ * userspace, precisely: RIP and registers are those before the instruction.
+ */
+#include <linux/kernel.h>
+#include <linux/sched.h>
+#include <uapi/linux/kvm_para.h>
+#include <asm/processor-flags.h>
+#include "hv.h"
+#include "hv_trace.h"
+
+#define VEC_UD 6
+#define VEC_GP 13
+
+/* 16, 32 or 64: the default sizes of the code at RIP; section. */
+int hv_code_mode(struct hv_vcpu *v)
+{
+	struct hv_seg cs;
+
+	hv_ops->get_seg(v, HV_CS, &cs);
+	if ((v->efer & EFER_LMA) && (cs.attr & HV_SEG_L))
+		return 64;
+	return cs.attr & HV_SEG_DB ? 32 : 16;
+}
+
+bool hv_in_64bit(struct hv_vcpu *v)
+{
+	struct hv_seg cs;
+
+	if (!(v->efer & EFER_LMA))
+		return false;
+	hv_ops->get_seg(v, HV_CS, &cs);
+	return cs.attr & HV_SEG_L;
+}
+
+int hv_insn_length(struct hv_vcpu *v, bool atomic)
+{
+	int len;
+
+	if (v->next_rip)
+		return v->next_rip - v->regs.rip;
+	if (!v->insn.avail && hv_fetch(v, atomic))
+		return 0;
+	len = hv_decode_length(v->insn.bytes, v->insn.avail, hv_code_mode(v));
+	if (len > 0)
+		return len;
+	/* Code changed under us, or runs into an unreadable page. */
+	if (!atomic)
+		hv_queue_exception(v, VEC_UD);
+	return 0;
+}
+
+/* Section: retire a whole instruction, or say that its length needs sleeping. */
+static int retire_here(struct hv_vcpu *v)
+{
+	int len = hv_insn_length(v, true);
+
+	if (unlikely(!len))
+		return HV_SLOW;
+	hv_retire(v, v->regs.rip + len);
+	return HV_ENTER;
+}
+
+int hv_exit_cpuid(struct hv_vcpu *v)
+{
+	int len = hv_insn_length(v, true);
+	u64 *gpr = v->regs.gpr;
+	u32 a, b, c, d;
+
+	if (unlikely(!len))
+		return HV_SLOW;
+	a = gpr[HV_RAX];
+	c = gpr[HV_RCX];
+	hv_cpuid(v, &a, &b, &c, &d);
+	gpr[HV_RAX] = a;
+	gpr[HV_RBX] = b;
+	gpr[HV_RCX] = c;
+	gpr[HV_RDX] = d;
+	v->stat[HV_STAT_CPUID]++;
+	hv_retire(v, v->regs.rip + len);
+	return HV_ENTER;
+}
+
+static int msr_exit(struct hv_vcpu *v, bool write, int len)
+{
+	struct hv_run *run = v->run;
+
+	run->msr.index = (u32)v->regs.gpr[HV_RCX];
+	run->msr.write = write;
+	run->msr.length = len;
+	run->msr.data = write ? (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX] : 0;
+	run->exit_reason = HV_EXIT_MSR;
+	return HV_USER;
+}
+
+static int rdmsr(struct hv_vcpu *v, bool atomic)
+{
+	u32 msr = (u32)v->regs.gpr[HV_RCX];
+	int len = hv_insn_length(v, atomic), ret;
+	u64 data = 0;
+
+	if (!len)
+		return atomic ? HV_SLOW : HV_LOOP;
+	ret = hv_msr_read(v, msr, &data, atomic);
+	switch (ret) {
+	case 0:
+		v->regs.gpr[HV_RAX] = (u32)data;
+		v->regs.gpr[HV_RDX] = data >> 32;
+		hv_retire(v, v->regs.rip + len);
+		break;
+	case HV_MSR_SLOW:
+		return HV_SLOW;
+	case HV_MSR_USER:
+		return msr_exit(v, false, len);
+	default:
+		hv_queue_exception_error(v, VEC_GP, 0);
+	}
+	v->stat[HV_STAT_MSR]++;
+	return atomic ? HV_ENTER : HV_LOOP;
+}
+
+static int wrmsr(struct hv_vcpu *v, bool atomic)
+{
+	u32 msr = (u32)v->regs.gpr[HV_RCX];
+	u64 data = (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX];
+	int len = hv_insn_length(v, atomic), ret;
+	u64 rip = v->regs.rip + len;
+
+	if (!len)
+		return atomic ? HV_SLOW : HV_LOOP;
+	ret = hv_msr_write(v, msr, data, atomic);
+	switch (ret) {
+	case 0:
+		hv_retire(v, rip);
+		if (v->eoi_pending) {
+			v->eoi_pending = false;
+			return HV_USER;
+		}
+		break;
+	case HV_MSR_SLOW:
+		return HV_SLOW;
+	case HV_MSR_USER:
+		return msr_exit(v, true, len);
+	default:
+		hv_queue_exception_error(v, VEC_GP, 0);
+	}
+	v->stat[HV_STAT_MSR]++;
+	return atomic ? HV_ENTER : HV_LOOP;
+}
+
+int hv_exit_rdmsr(struct hv_vcpu *v)
+{
+	return rdmsr(v, true);
+}
+
+int hv_exit_wrmsr(struct hv_vcpu *v)
+{
+	return wrmsr(v, true);
+}
+
+int hv_exit_rdmsr_slow(struct hv_vcpu *v)
+{
+	return rdmsr(v, false);
+}
+
+int hv_exit_wrmsr_slow(struct hv_vcpu *v)
+{
+	return wrmsr(v, false);
+}
+
+int hv_exit_hlt(struct hv_vcpu *v)
+{
+	int ret = retire_here(v);
+
+	if (ret != HV_ENTER)
+		return ret;
+	v->stat[HV_STAT_HLT]++;
+	v->mp.state = HV_MP_HALTED;
+	if (hv_vcpu_runnable(v)) {
+		v->mp.state = HV_MP_RUNNABLE;
+		return HV_ENTER;
+	}
+	return HV_LOOP;
+}
+
+/* The KVM hypercalls that the CPUID leaf announces (Documentation/virt/kvm/x86/hypercalls.rst). */
+int hv_exit_hypercall(struct hv_vcpu *v)
+{
+	u64 *gpr = v->regs.gpr, nr = gpr[HV_RAX], a0 = gpr[HV_RBX], a1 = gpr[HV_RCX],
+	    a2 = gpr[HV_RDX], a3 = gpr[HV_RSI];
+	bool wide = hv_in_64bit(v);
+	struct hv_vcpu *t;
+	s64 res = -KVM_ENOSYS;
+	int ret, i, width;
+
+	if (hv_ops->get_cpl(v)) {
+		res = -KVM_EPERM;
+		goto out;
+	}
+	if (!wide) {
+		nr = (u32)nr;
+		a0 = (u32)a0;
+		a1 = (u32)a1;
+		a2 = (u32)a2;
+		a3 = (u32)a3;
+	}
+	switch (nr) {
+	case KVM_HC_VAPIC_POLL_IRQ:
+		res = 0;
+		break;
+	case KVM_HC_KICK_CPU:
+		/* Wakes the vCPU with this APIC id from HLT even with interrupts off. */
+		t = a1 < HV_MAX_VCPUS ? hv_vm_vcpu(v->vm, a1) : NULL;
+		if (t) {
+			WRITE_ONCE(t->pv_unhalt, true);
+			hv_request(t, HV_REQ_EVENT);
+			hv_vcpu_kick(t);
+		}
+		res = 0;
+		break;
+	case KVM_HC_SEND_IPI:
+		width = wide ? 64 : 32;
+		res = 0;
+		for (i = 0; i < 2 * width && a2 + i < HV_MAX_VCPUS; i++) {
+			struct hv_irq_msg m = {
+				.dest = a2 + i, .vector = a3, .delivery = (a3 >> 8) & 7, .x2 = true,
+			};
+
+			if (((i < width ? a0 : a1) >> (i % width)) & 1)
+				res += hv_irq_deliver(v->vm, v, &m);
+		}
+		v->stat[HV_STAT_IPIS]++;
+		break;
+	case KVM_HC_SCHED_YIELD:
+		set_tsk_need_resched(current);
+		set_preempt_need_resched();
+		res = 0;
+		break;
+	}
+out:
+	ret = retire_here(v);
+	if (ret == HV_ENTER)
+		gpr[HV_RAX] = wide ? (u64)res : (u32)res;
+	return ret;
+}
+
+int hv_exit_xsetbv(struct hv_vcpu *v)
+{
+	u64 data = (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX];
+	int len = hv_insn_length(v, true);
+
+	if (!len)
+		return HV_SLOW;
+	if (!(v->cr4 & X86_CR4_OSXSAVE)) {
+		hv_queue_exception(v, VEC_UD);
+	} else if (hv_ops->get_cpl(v) || (u32)v->regs.gpr[HV_RCX] || hv_set_xcr0(v, data)) {
+		hv_queue_exception_error(v, VEC_GP, 0);
+	} else {
+		hv_fpu_set_xcr0(v);
+		hv_retire(v, v->regs.rip + len);
+	}
+	return HV_ENTER;
+}
+
+#define CODE_GROUPS (HV_GROUP(HV_GROUP_SEGS) | HV_GROUP(HV_GROUP_CONTROL))
+
+int hv_exit_io(struct hv_vcpu *v, u16 port, u8 size, bool in, bool string, bool rep, u64 next_rip)
+{
+	struct hv_run *run = v->run;
+	u64 len = next_rip - v->regs.rip;
+	u32 data = 0;
+
+	v->stat[HV_STAT_IO]++;
+	if (!in && !string) {
+		data = v->regs.gpr[HV_RAX];
+		if (size < 4)
+			data &= (1u << (8 * size)) - 1;
+		if (hv_doorbell_ring(v->vm, true, port, size, data)) {
+			v->stat[HV_STAT_DOORBELLS]++;
+			hv_retire(v, next_rip);
+			return HV_ENTER;
+		}
+	}
+	if (unlikely(string))
+		v->exit_groups = CODE_GROUPS;
+	run->io.port = port;
+	run->io.size = size;
+	run->io.in = in;
+	run->io.string = string;
+	run->io.rep = rep;
+	run->io.length = len > 15 ? 0 : len;
+	run->io.data = data;
+	run->exit_reason = HV_EXIT_IO;
+	return HV_USER;
+}
+
+/* Bytes of the instruction into run->mem; a fetch that faults queues the fault. */
+static int mem_exit(struct hv_vcpu *v, u32 reason, u64 gpa, u32 access)
+{
+	struct hv_exit_mem *m = &v->run->mem;
+
+	if (!v->insn.avail && hv_fetch(v, false) == -EFAULT)
+		return HV_LOOP;
+	memset(m, 0, sizeof(*m));
+	m->gpa = gpa;
+	m->access = access;
+	m->insn_len = v->insn.avail;
+	memcpy(m->insn, v->insn.bytes, sizeof(m->insn));
+	if (v->next_rip)
+		m->length = v->next_rip - v->regs.rip;
+	m->code = v->exit_code;
+	v->exit_groups = CODE_GROUPS;
+	v->run->exit_reason = reason;
+	return HV_USER;
+}
+
+static u64 mov_value(struct hv_vcpu *v, const struct hv_mov *m)
+{
+	u64 val = m->imm ? m->value : v->regs.gpr[m->reg];
+
+	if (m->high_byte)
+		val >>= 8;
+	return m->size == 8 ? val : val & ((1ULL << (8 * m->size)) - 1);
+}
+
+static void mov_store(struct hv_vcpu *v, const struct hv_mov *m, u64 val)
+{
+	u64 *r = &v->regs.gpr[m->reg];
+	int dst = m->ext ? m->dst : m->size;
+
+	if (m->ext == 2)
+		val = (u64)((s64)(val << (64 - 8 * m->size)) >> (64 - 8 * m->size));
+	switch (dst) {
+	case 1:
+		if (m->high_byte)
+			*r = (*r & ~0xff00ULL) | (val & 0xff) << 8;
+		else
+			*r = (*r & ~0xffULL) | (val & 0xff);
+		break;
+	case 2:
+		*r = (*r & ~0xffffULL) | (val & 0xffff);
+		break;
+	case 4:
+		*r = (u32)val;
+		break;
+	default:
+		*r = val;
+	}
+}
+
+/*
+ * A plain mov at a doorbell or on the xAPIC page, finished here.
+ * HV_SLOW: not one of those.
+ */
+static int npf_device(struct hv_vcpu *v, u64 gpa, u32 access, bool atomic)
+{
+	bool apic = (gpa & PAGE_MASK) == hv_lapic_gpa(v);
+	struct hv_mov m;
+	u64 rip;
+	u32 val;
+	int ret;
+
+	if ((access & (HV_ACCESS_EXEC | HV_ACCESS_PT)) ||
+	    (!apic && !((access & HV_ACCESS_WRITE) && hv_doorbell_near(v->vm, gpa))))
+		return HV_SLOW;
+	if (!v->insn.avail && hv_fetch(v, atomic))
+		return HV_SLOW;
+	if (hv_decode_mov(v->insn.bytes, v->insn.avail, hv_code_mode(v), &m))
+		return HV_SLOW;
+	if (m.write != !!(access & HV_ACCESS_WRITE))
+		return HV_SLOW;
+	rip = v->regs.rip + m.length;
+	if (!apic) {
+		if (!hv_doorbell_ring(v->vm, false, gpa, m.size, mov_value(v, &m)))
+			return HV_SLOW;
+		v->stat[HV_STAT_DOORBELLS]++;
+		hv_retire(v, rip);
+		return HV_ENTER;
+	}
+	if (m.size != 4 || (gpa & 3))
+		return HV_SLOW;
+	v->stat[HV_STAT_APIC]++;
+	if (m.write) {
+		val = mov_value(v, &m);
+		hv_retire(v, rip);	/* first: an EOI exit is after the instruction */
+		ret = hv_lapic_write(v, gpa & ~PAGE_MASK, val);
+		return ret < 0 ? HV_ENTER : ret;
+	}
+	ret = hv_lapic_read(v, gpa & ~PAGE_MASK, &val);
+	if (ret < 0)
+		val = 0;
+	mov_store(v, &m, val);
+	hv_retire(v, rip);
+	return HV_ENTER;
+}
+
+int hv_exit_npf_fast(struct hv_vcpu *v, u64 gpa, u32 access)
+{
+	return npf_device(v, gpa, access, true);
+}
+
+int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access)
+{
+	int ret;
+
+	v->stat[HV_STAT_NPF]++;
+	trace_hv_page_fault(v, gpa, access);
+	ret = npf_device(v, gpa, access, false);
+	if (ret != HV_SLOW)
+		return ret == HV_ENTER ? HV_LOOP : ret;
+	if (v->ev.exc_flags & HV_EXC_PENDING)	/* the fetch faulted */
+		return HV_LOOP;
+	if ((gpa & PAGE_MASK) == hv_lapic_gpa(v))
+		return mem_exit(v, HV_EXIT_APIC, gpa, access);
+
+	ret = hv_mmu_fault(v, gpa, access);
+	switch (ret) {
+	case HV_FAULT_RETRY:
+	case -EINTR:		/* the loop's top finds the signal or kick */
+		return HV_LOOP;
+	case HV_FAULT_MMIO:
+		v->stat[HV_STAT_MMIO]++;
+		return mem_exit(v, HV_EXIT_MMIO, gpa, access);
+	}
+	v->run->fault.gpa = gpa;
+	v->run->fault.access = access;
+	v->run->fault.cause = -ret;
+	v->run->exit_reason = HV_EXIT_MEMORY_FAULT;
+	return HV_USER;
+}
+
+int hv_exit_insn(struct hv_vcpu *v)
+{
+	return mem_exit(v, HV_EXIT_INSN, 0, 0);
+}
+
+int hv_exit_shutdown(struct hv_vcpu *v)
+{
+	memset(&v->ev, 0, sizeof(v->ev));
+	v->run->exit_reason = HV_EXIT_SHUTDOWN;
+	return HV_USER;
+}
+
+int hv_exit_fail(struct hv_vcpu *v, u32 reason, u64 code, u64 i0, u64 i1, u64 i2)
+{
+	struct hv_exit_fail *f = &v->run->fail;
+
+	f->reason = code;
+	f->info[0] = i0;
+	f->info[1] = i1;
+	f->info[2] = i2;
+	f->cpu = v->cpu;
+	f->reserved = 0;
+	v->exit_groups = CODE_GROUPS;
+	v->run->exit_reason = reason;
+	return HV_USER;
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * hv_main.c - /dev/hv, loading and unloading, and what the module counts.
+ *
+ * Loading succeeds on any CPU that could run guests; whether it may do so now
+ * is answered when a VM is created (contract 8).
+ */
+#include <linux/fs.h>
+#include <linux/kernel.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <asm/tsc.h>
+#include "hv.h"
+
+#define CREATE_TRACE_POINTS
+#include "hv_trace.h"
+
+const struct hv_ops *hv_ops;
+struct hv_info hv_host;
+atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
+
+bool hv_debug_flush;
+module_param_named(debug_flush, hv_debug_flush, bool, 0644);
+MODULE_PARM_DESC(debug_flush, "check at every release of a page table that no vCPU can still use it");
+
+void *hv_alloc(size_t size)
+{
+	void *p = kvzalloc(size, GFP_KERNEL_ACCOUNT);
+
+	if (p)
+		atomic_inc(&hv_count_allocs);
+	return p;
+}
+
+void hv_free(void *p)
+{
+	if (p)
+		atomic_dec(&hv_count_allocs);
+	kvfree(p);
+}
+
+static bool all_zero(const void *p, size_t n)
+{
+	return !memchr_inv(p, 0, n);
+}
+
+static int dev_get_info(struct hv_info __user *arg)
+{
+	struct hv_info info = hv_host;
+	u32 size;
+
+	if (get_user(size, &arg->size))
+		return -EFAULT;
+	if (size != sizeof(info))
+		return -EINVAL;
+	info.size = sizeof(info);
+	info.mode = hv_hw_mode();
+	info.status = hv_hw_status();
+	info.vms = atomic_read(&hv_count_vms);
+	info.vcpus = atomic_read(&hv_count_vcpus);
+	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
+}
+
+static int dev_get_cpuid(struct hv_cpuid __user *arg)
+{
+	struct hv_cpuid args;
+	struct hv_cpuid_entry *e;
+	u32 room, count = HV_MAX_CPUID;
+	int ret;
+
+	if (copy_from_user(&args, arg, sizeof(args)))
+		return -EFAULT;
+	if (args.size != sizeof(args) || !all_zero(args.reserved, sizeof(args.reserved)))
+		return -EINVAL;
+	room = args.count;
+	e = hv_alloc(sizeof(*e) * HV_MAX_CPUID);
+	if (!e)
+		return -ENOMEM;
+	ret = hv_cpuid_supported(e, &count);
+	if (ret)
+		goto out;
+	if (put_user(count, &arg->count))
+		ret = -EFAULT;
+	else if (count > room)
+		ret = -E2BIG;
+	else if (copy_to_user(u64_to_user_ptr(args.entries), e, sizeof(*e) * count))
+		ret = -EFAULT;
+out:
+	hv_free(e);
+	return ret;
+}
+
+static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	void __user *p = (void __user *)arg;
+
+	switch (cmd) {
+	case HV_GET_INFO:
+		return dev_get_info(p);
+	case HV_GET_CPUID:
+		return dev_get_cpuid(p);
+	case HV_CREATE_VM: {
+		struct hv_create_vm args;
+
+		if (copy_from_user(&args, p, sizeof(args)))
+			return -EFAULT;
+		if (args.size != sizeof(args) || args.flags ||
+		    !all_zero(args.reserved, sizeof(args.reserved)))
+			return -EINVAL;
+		return hv_vm_create(&args);
+	}
+	}
+	return -ENOTTY;
+}
+
+static const struct file_operations dev_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = dev_ioctl,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice hv_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "hv",
+	.fops = &dev_fops,
+	.mode = 0660,
+};
+
+static void host_describe(void)
+{
+	u32 off = PAGE_SIZE / 2, i;
+	static const u32 small[] = {
+		[HV_GROUP_REGS] = sizeof(struct hv_regs),
+		[HV_GROUP_SEGS] = sizeof(struct hv_segs),
+		[HV_GROUP_CONTROL] = sizeof(struct hv_control),
+		[HV_GROUP_DEBUG] = sizeof(struct hv_debug),
+		[HV_GROUP_MSRS] = sizeof(struct hv_msrs),
+		[HV_GROUP_EVENTS] = sizeof(struct hv_events),
+		[HV_GROUP_MP] = sizeof(struct hv_mp),
+		[HV_GROUP_CLOCK] = sizeof(struct hv_clock),
+		[HV_GROUP_APIC_TIMER] = sizeof(struct hv_apic_timer),
+	};
+
+	BUILD_BUG_ON(sizeof(struct hv_run) > PAGE_SIZE / 2);
+
+	hv_host.vendor = hv_ops->vendor;
+	hv_host.features = HV_FEATURE_DIRTY_LOG | HV_FEATURE_READONLY | HV_FEATURE_IRQFD |
+			   HV_FEATURE_DOORBELL | HV_FEATURE_KVMCLOCK | HV_FEATURE_X2APIC |
+			   HV_FEATURE_TSC_DEADLINE | HV_FEATURE_PREFAULT;
+	hv_host.max_vcpus = HV_MAX_VCPUS;
+	hv_host.max_slots = HV_MAX_SLOTS;
+	hv_host.max_irqfds = HV_MAX_IRQFDS;
+	hv_host.max_doorbells = HV_MAX_DOORBELLS;
+	hv_host.max_cpuid = HV_MAX_CPUID;
+	hv_host.gpa_bits = boot_cpu_data.x86_phys_bits;
+	hv_host.tsc_khz = tsc_khz;
+	hv_host.min_timer_ns = HV_MIN_TIMER_NS;
+	hv_ops->info(&hv_host);
+
+	/* Small groups share the first pages, none straddles one. */
+	for (i = 0; i < ARRAY_SIZE(small); i++) {
+		if ((off & ~PAGE_MASK) + small[i] > PAGE_SIZE)
+			off = ALIGN(off, PAGE_SIZE);
+		hv_host.group[i].offset = off;
+		hv_host.group[i].size = small[i];
+		off = ALIGN(off + small[i], 64);
+	}
+	off = ALIGN(off, PAGE_SIZE);
+	hv_host.group[HV_GROUP_APIC].offset = off;
+	hv_host.group[HV_GROUP_APIC].size = PAGE_SIZE;
+	off += PAGE_SIZE;
+	hv_host.group[HV_GROUP_XSAVE].offset = off;
+	hv_host.group[HV_GROUP_XSAVE].size = hv_host.xsave_size;
+	hv_host.run_size = PAGE_ALIGN(off + hv_host.xsave_size);
+}
+
+static int __init hv_init(void)
+{
+	u32 status;
+	int ret;
+
+	if (hv_svm_ops.check(&status) == 0)
+		hv_ops = &hv_svm_ops;
+	if (!hv_ops) {
+		pr_err("hv: this CPU has no AMD SVM with nested paging\n");
+		return -ENODEV;
+	}
+	ret = hv_fpu_setup();
+	if (ret)
+		return ret;
+	ret = hv_ops->setup();
+	if (ret)
+		return ret;
+	host_describe();
+	ret = hv_hw_init();
+	if (ret)
+		goto out_backend;
+	ret = hv_clock_module_init();
+	if (ret)
+		goto out_hw;
+	ret = misc_register(&hv_misc);
+	if (ret)
+		goto out_clock;
+	return 0;
+
+out_clock:
+	hv_clock_module_exit();
+out_hw:
+	hv_hw_exit();
+out_backend:
+	hv_ops->cleanup();
+	return ret;
+}
+
+static void __exit hv_exit(void)
+{
+	misc_deregister(&hv_misc);
+	hv_clock_module_exit();
+	hv_hw_exit();
+	hv_ops->cleanup();
+	/* Tables and VMs released over SRCU or RCU callbacks. */
+	rcu_barrier();
+	if (atomic_read(&hv_count_vms) || atomic_read(&hv_count_vcpus) ||
+	    atomic_read(&hv_count_tables) || atomic_read(&hv_count_allocs))
+		pr_warn("hv: leaked at unload: %d VMs, %d vCPUs, %d tables, %d allocations\n",
+			atomic_read(&hv_count_vms), atomic_read(&hv_count_vcpus),
+			atomic_read(&hv_count_tables), atomic_read(&hv_count_allocs));
+}
+
+module_init(hv_init);
+module_exit(hv_exit);
+
+MODULE_DESCRIPTION("hv: a small hypervisor");
+MODULE_AUTHOR("The hv authors");
+MODULE_LICENSE("GPL");
