@@ -54,7 +54,7 @@
 #define FRAME_MAX	(1 << 20)
 #define LOWER		"/lower"	/* the build machine's root, in the initramfs */
 #define ROOT		"/newroot"		/* the root to be */
-#define P9_OPTIONS	"trans=virtio,version=9p2000.L,msize=1048576,"
+#define P9_OPTIONS	"trans=virtio,version=9p2000.L,msize=512000,"
 
 static int link_fd = -1;
 
