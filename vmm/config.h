@@ -51,6 +51,8 @@ int config_set(struct config *config, const char *key, const char *value, char *
 	       size_t err_len);
 int config_load(struct config *config, const char *path, char *err, size_t err_len);
 int config_merge(struct config *config, struct json_object *tree, char *err, size_t err_len);
+/* The whole: lists without gaps.  After it the getters are safe from any thread. */
+int config_check(const struct config *config, char *err, size_t err_len);
 /* "10M" -> bytes.  -EINVAL, -ERANGE. */
 int config_parse_size(const char *text, uint64_t *bytes);
 
@@ -66,11 +68,12 @@ bool config_bool(const struct config *config, const char *key, ...)
 bool config_has(const struct config *config, const char *key, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Length of a list: config_count(c, "disk"). */
-unsigned int config_count(const struct config *config, const char *list);
+unsigned int config_count(const struct config *config, const char *list, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* The tree as JSON text, pretty-printed; malloc'ed. */
 char *config_dump(const struct config *config);
-/* A new reference of the tree. */
+/* A copy of the tree, the caller's. */
 struct json_object *config_tree(const struct config *config);
 void config_key_each(void (*fn)(const struct config_key *key, void *opaque), void *opaque);
 

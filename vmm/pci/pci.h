@@ -130,7 +130,7 @@ struct pci_device {
 	uint8_t writable[PCI_CONFIG_SIZE];	/* bits the guest can write */
 	uint8_t clear[PCI_CONFIG_SIZE];		/* bits a written 1 clears */
 	uint8_t initial[PCI_CONFIG_SIZE];	/* config after reset */
-	bool changed;			/* initial was taken from config */
+	bool initial_taken;
 	unsigned int next_cap;		/* free space for capabilities */
 	unsigned int last_cap;
 	struct irq_line line;
