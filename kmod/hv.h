@@ -31,7 +31,7 @@
  *   vm->mmu.lock     second-stage tables; a spinning lock, because the ageing
  *                    notifiers come under page-table locks
  *   leaf spinlocks   (irqfd, timer, clock)
- * RCU: vm->apic_map (readers in interrupt context).
+ * Without a lock: vm->apic_map and each IRR, read and set in any context.
  *
  * The entry section (vcpu_enter_section in hv_vcpu.c) runs with interrupts off
  * inside kernel_fpu_begin/end.  Code called there is marked "section": it must
@@ -55,6 +55,7 @@
 #include <linux/refcount.h>
 #include "uapi/hv.h"
 #include "hv_compat.h"
+#include "hv_decode.h"	/* struct hv_mov, hv_decode_*() */
 
 #define HV_MAX_VCPUS		64
 #define HV_MAX_SLOTS		128
@@ -126,19 +127,6 @@ struct hv_insn {
 	u8 length;			/* 0: not known */
 };
 
-/* A plain mov between a register or immediate and memory, nothing else. */
-struct hv_mov {
-	u8 length;
-	u8 size;			/* 1, 2, 4, 8 */
-	bool write;
-	bool imm;			/* write: value is @value, else gpr @reg */
-	bool high_byte;			/* AH..BH: gpr @reg bits 15:8 */
-	u8 reg;				/* 0..15 */
-	u8 ext;				/* reads: 0 mov, 1 movzx, 2 movsx; size of destination in @dst */
-	u8 dst;
-	u64 value;
-};
-
 /* ---- local APIC ---- */
 struct hv_lapic;			/* private to hv_lapic.c, hv_timer.c, hv_irq.c */
 
@@ -208,8 +196,12 @@ struct hv_vcpu {
 	bool single_step_owed;
 
 	/* kvmclock and steal time: hv_clock.c */
-	u64 clock_gpa_version;
 	u64 run_delay_last;
+	struct task_struct *run_delay_task;	/* whose; only compared */
+	u64 clock_tsc, clock_ns;	/* what the guest's page says, when sampled */
+	u32 clock_mul;
+	int clock_cpu;			/* 1 + where it was sampled, 0: never */
+	bool clock_stopped;		/* tell the guest that it was paused */
 	s64 tsc_offset_hw;		/* what the hardware was given */
 
 	u64 stat[HV_STAT_COUNT];
@@ -247,7 +239,7 @@ struct hv_vm {
 	int gpa_bits;			/* guest's MAXPHYADDR */
 	bool guest_tsc_deadline, guest_x2apic, guest_tsc_adjust, guest_rdtscp;
 
-	struct hv_apic_map __rcu *apic_map;
+	struct hv_apic_map *apic_map;	/* set by the first vCPU, changed in place by atomic words */
 	bool intr_line;			/* 8259 INTR; READ_ONCE/WRITE_ONCE */
 
 	spinlock_t irqfd_lock;
@@ -259,9 +251,15 @@ struct hv_vm {
 	/* clock [clock_lock] */
 	spinlock_t clock_lock;
 	s64 tsc_base;			/* guest TSC = host TSC + tsc_base + vCPU offset */
-	s64 kvmclock_offset;		/* kvmclock ns = host boottime ns + this */
-	u64 clock_version;
-	struct hrtimer clock_timer;
+	s64 kvmclock_offset;		/* kvmclock ns = host boottime ns + this, when sampled */
+	bool clock_linear;		/* kvmclock is a line over the host TSC (see hv_clock.c) */
+	u64 clock_tsc, clock_ns;	/* a point of that line */
+	u32 clock_mul;			/* and its slope, pvclock's way */
+	s8 clock_shift;
+	u64 clock_last_tsc;		/* highest host TSC seen, roughly */
+	bool clock_uniform;		/* all vCPUs have the same TSC offset */
+	struct hrtimer clock_timer;	/* refreshes sampled pages */
+	struct list_head clock_link;	/* hv_clock.c: all VMs */
 
 	atomic64_t stat[HV_STAT_COUNT];	/* VM-wide ones only */
 	void *backend;			/* ops->vm_create */
@@ -385,6 +383,8 @@ int hv_state_get(struct hv_vcpu *v, u64 groups);	/* into the run area */
 int hv_state_set(struct hv_vcpu *v, u64 groups);	/* from it; validates everything first */
 void hv_vcpu_reset(struct hv_vcpu *v, bool init);	/* power-on, or INIT */
 void hv_vcpu_sipi(struct hv_vcpu *v, u8 vector);
+/* What a guest's RFLAGS may hold; bit 1 is always set. */
+#define HV_RFLAGS_ALLOWED	0x3f7fd5ULL
 int hv_set_cr0(struct hv_vcpu *v, u64 cr0);		/* section: 0 or -EINVAL (#GP) */
 int hv_set_cr4(struct hv_vcpu *v, u64 cr4);
 int hv_set_efer(struct hv_vcpu *v, u64 efer);
@@ -425,6 +425,7 @@ bool hv_in_64bit(struct hv_vcpu *v);		/* section */
 int hv_cpuid_supported(struct hv_cpuid_entry *e, u32 *count);
 int hv_cpuid_set(struct hv_vm *vm, const struct hv_cpuid_entry *e, u32 count);
 void hv_cpuid(struct hv_vcpu *v, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);	/* section */
+u32 hv_cpuid_signature(struct hv_vm *vm);	/* leaf 1 EAX: RDX after reset */
 const struct hv_cpuid_entry *hv_cpuid_find(const struct hv_cpuid_table *t, u32 leaf, u32 subleaf);
 
 /* hv_msr.c: 0, 1 (#GP), HV_MSR_SLOW (needs to sleep), HV_MSR_USER (not ours) */
@@ -482,10 +483,6 @@ int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pf
 /* Fill v->insn from CS:RIP: 0; -EFAULT (a #PF is queued unless atomic); -EAGAIN (atomic). */
 int hv_fetch(struct hv_vcpu *v, bool atomic);
 
-/* hv_decode.c: pure functions of the bytes; mode is 16, 32 or 64 */
-int hv_decode_length(const u8 *b, int avail, int mode);	/* 1..15; 0 need more; -EINVAL */
-int hv_decode_mov(const u8 *b, int avail, int mode, struct hv_mov *m);	/* 0, -ENOENT: not one */
-
 /* hv_lapic.c, hv_timer.c */
 int hv_lapic_create(struct hv_vcpu *v);
 void hv_lapic_destroy(struct hv_vcpu *v);
@@ -511,6 +508,7 @@ void hv_timer_set_deadline(struct hv_vcpu *v, u64 tsc);		/* section */
 void hv_timer_expired(struct hv_vcpu *v);		/* HV_REQ_TIMER */
 void hv_timer_tsc_changed(struct hv_vcpu *v);		/* offset moved under a deadline */
 void hv_lapic_initsipi(struct hv_vcpu *v);		/* HV_REQ_INITSIPI, slow */
+void hv_lapic_initsipi_sync(struct hv_vcpu *v);		/* move latched INIT/SIPI into v->mp, for saving */
 void hv_lapic_get(struct hv_vcpu *v, void *page, struct hv_apic_timer *t);	/* either NULL */
 int hv_lapic_check(struct hv_vcpu *v, const void *page);	/* would set() accept it */
 void hv_lapic_set(struct hv_vcpu *v, const void *page, const struct hv_apic_timer *t);
@@ -540,6 +538,7 @@ void hv_clock_write_tsc(struct hv_vcpu *v, u64 tsc);	/* IA32_TSC written */
 void hv_clock_write_adjust(struct hv_vcpu *v, u64 adjust);
 void hv_clock_apply(struct hv_vcpu *v);			/* offset -> ops->set_tsc_offset, timer */
 int hv_clock_msr_write(struct hv_vcpu *v, u32 msr, u64 data);	/* KVM's MSRs; slow; 0 or 1 (#GP) */
+void hv_clock_restored(struct hv_vcpu *v);		/* v->clock was set: request page updates */
 void hv_clock_update(struct hv_vcpu *v);		/* HV_REQ_CLOCK, slow */
 void hv_clock_steal(struct hv_vcpu *v);			/* HV_REQ_STEAL, slow */
 void hv_clock_loaded(struct hv_vcpu *v, int cpu);	/* vCPU came to a CPU: request what is stale */
