@@ -19,7 +19,7 @@
  * that is not exported, the op itself always was. */
 static inline void hv_send_reschedule(int cpu)
 {
-	smp_ops.smp_send_reschedule(cpu);
+	(smp_ops.smp_send_reschedule)(cpu);	/* parentheses: also a macro since 6.4 */
 }
 
 static inline void hv_eventfd_signal(struct eventfd_ctx *ctx)

@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * hv_cpuid.c - the CPUID table.
+ *
+ * Userspace sets a table per VM; the module never lets it promise more than
+ * the host has and the module keeps: every feature word is masked by what
+ * hv_cpuid_supported() reports, and what follows from it (CR4, EFER, XCR0
+ * bits a guest may set) is derived here and nowhere else.
+ * SDM vol. 2 CPUID; APM vol. 3 appendix E; KVM's leaves 0x40000000..1
+ * (Documentation/virt/kvm/x86/cpuid.rst).
+ */
+#include <linux/kernel.h>
+#include <linux/sort.h>
+#include <uapi/linux/kvm_para.h>
+#include <asm/cpufeature.h>
+#include <asm/msr-index.h>
+#include <asm/processor.h>
+#include "hv.h"
+
+#define F(reg_bit) (1u << (reg_bit))
+
+/* Feature bits the module can keep; all others are hidden. */
+/* 1.EDX: FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36
+ * CLFLUSH MMX FXSR SSE SSE2 HTT */
+#define ALLOW_1_EDX	((0x07ffffffu & ~(F(10) | F(18) | F(20) | F(21) | F(22))) | F(28))
+/* 1.ECX: SSE3 PCLMUL SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND */
+#define ALLOW_1_ECX	(F(0) | F(1) | F(9) | F(12) | F(13) | F(17) | F(19) | F(20) | F(22) | \
+			 F(23) | F(25) | F(26) | F(28) | F(29) | F(30))
+/* kept by the module whatever the CPU has: x2APIC, TSC-deadline, hypervisor */
+#define EMUL_1_ECX	(F(21) | F(24) | F(31))
+/* 7.0.EBX: FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS INVPCID AVX512F DQ RDSEED ADX SMAP IFMA
+ * CLFLUSHOPT CLWB CD SHA BW VL */
+#define ALLOW_7_EBX	(F(0) | F(3) | F(5) | F(7) | F(8) | F(9) | F(10) | F(16) | F(17) | F(18) | \
+			 F(19) | F(20) | F(21) | F(23) | F(24) | F(28) | F(29) | F(30) | F(31))
+#define EMUL_7_EBX	F(1)	/* TSC_ADJUST */
+/* 7.0.ECX: AVX512_VBMI UMIP PKU VBMI2 GFNI VAES VPCLMUL VNNI BITALG VPOPCNTDQ LA57 RDPID
+ * MOVDIRI MOVDIR64B */
+#define ALLOW_7_ECX	(F(1) | F(2) | F(3) | F(6) | F(8) | F(9) | F(10) | F(11) | F(12) | F(14) | \
+			 F(16) | F(22) | F(27) | F(28))
+/* 7.0.EDX: FSRM, AVX512_VP2INTERSECT, SERIALIZE */
+#define ALLOW_7_EDX	(F(4) | F(8) | F(14))
+/* 7.1.EAX: AVX_VNNI AVX512_BF16 FZRM FSRS FSRC */
+#define ALLOW_7_1_EAX	(F(4) | F(5) | F(10) | F(11) | F(12))
+/* D.1.EAX: XSAVEOPT XSAVEC XGETBV1; no XSAVES: XSS stays 0 */
+#define ALLOW_D_1_EAX	(F(0) | F(1) | F(2))
+/* 80000001.EDX: as 1.EDX where shared, SYSCALL NX MMXEXT FXSR_OPT GBPAGES RDTSCP LM 3DNOWEXT 3DNOW */
+#define ALLOW_81_EDX	(0x0183f3ffu | F(11) | F(20) | F(22) | F(25) | F(26) | F(27) | F(29) | \
+			 F(30) | F(31))
+/* 80000001.ECX: LAHF_LM CMP_LEGACY CR8_LEGACY ABM SSE4A MISALIGNSSE 3DNOWPREFETCH XOP FMA4 TBM */
+#define ALLOW_81_ECX	(F(0) | F(1) | F(4) | F(5) | F(6) | F(7) | F(8) | F(11) | F(16) | F(21))
+/* 80000008.EBX: CLZERO XSAVEERPTR WBNOINVD(no: intercepted as a no-op) */
+#define ALLOW_88_EBX	(F(0) | F(2))
+/* 80000008.EBX speculation: IBPB IBRS STIBP IBRS_ALWAYS SSBD: see spec_features() */
+#define ALLOW_88_SPEC	(F(12) | F(14) | F(15) | F(24) | F(26) | F(28))
+/* 80000021.EAX: NoNestedDataBp LfenceAlwaysSerializing NullSelectorClearsBase */
+#define ALLOW_821_EAX	(F(0) | F(2) | F(6) | F(9))
+
+#define KVM_FEATURES	(F(KVM_FEATURE_CLOCKSOURCE) | F(KVM_FEATURE_NOP_IO_DELAY) | \
+			 F(KVM_FEATURE_CLOCKSOURCE2) | F(KVM_FEATURE_STEAL_TIME) | \
+			 F(KVM_FEATURE_PV_UNHALT) | F(KVM_FEATURE_PV_SEND_IPI) | \
+			 F(KVM_FEATURE_PV_SCHED_YIELD) | F(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
+
+static const u32 kvm_signature[3] = { 0x4b4d564b, 0x564b4d56, 0x4d };	/* "KVMKVMKVM" */
+
+/* A guest's SPEC_CTRL is switched only where the host itself uses the MSR. */
+static u32 spec_features(u32 ebx)
+{
+	return boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) ? ebx & ALLOW_88_SPEC : ebx & F(12);
+}
+
+static void filter(struct hv_cpuid_entry *e)
+{
+	u64 xcr0 = hv_host.xcr0;
+
+	switch (e->leaf) {
+	case 0x1:
+		e->edx &= ALLOW_1_EDX;
+		e->ecx &= ALLOW_1_ECX;
+		if (!xcr0)
+			e->ecx &= ~(F(26) | F(28) | F(12) | F(29));
+		else if (!(xcr0 & 4))
+			e->ecx &= ~(F(28) | F(12) | F(29));
+		e->ecx |= EMUL_1_ECX;
+		break;
+	case 0x6:
+		e->eax = F(2);		/* ARAT: the local APIC timer never stops */
+		e->ebx = e->ecx = e->edx = 0;
+		break;
+	case 0x7:
+		if (e->subleaf == 0) {
+			e->eax = min(e->eax, 1u);
+			e->ebx = (e->ebx & ALLOW_7_EBX) | EMUL_7_EBX;
+			e->ecx &= ALLOW_7_ECX;
+			e->edx &= ALLOW_7_EDX;
+			if (!(xcr0 & 4)) {
+				e->ebx &= ~F(5);
+				e->ecx &= ~(F(9) | F(10));
+			}
+			if (!(xcr0 & 0x20)) {
+				e->ebx &= ~(F(16) | F(17) | F(21) | F(28) | F(30) | F(31));
+				e->ecx &= ~(F(1) | F(6) | F(11) | F(12) | F(14));
+				e->edx &= ~F(8);
+			}
+			if (!(xcr0 & 0x200))
+				e->ecx &= ~F(3);
+			if (!(hv_host.hw_features & HV_HW_LA57))
+				e->ecx &= ~F(16);
+		} else {
+			e->eax &= ALLOW_7_1_EAX;
+			if (!(xcr0 & 4))
+				e->eax &= ~F(4);
+			if (!(xcr0 & 0x20))
+				e->eax &= ~F(5);
+			e->ebx = e->ecx = e->edx = 0;
+		}
+		break;
+	case 0xd:
+		if (e->subleaf == 0) {
+			e->eax = xcr0;
+			e->edx = xcr0 >> 32;
+			e->ecx = hv_host.xsave_size;
+		} else if (e->subleaf == 1) {
+			e->eax &= ALLOW_D_1_EAX;
+			e->ebx = e->ecx = e->edx = 0;
+		} else {
+			e->ecx &= F(1);		/* a user state component; alignment only */
+			e->edx = 0;
+		}
+		break;
+	case 0x80000001:
+		e->edx &= ALLOW_81_EDX;
+		e->ecx &= ALLOW_81_ECX;
+		if (!(xcr0 & 4))
+			e->ecx &= ~(F(11) | F(16));
+		if (!(hv_host.hw_features & HV_HW_PAGE_1G))
+			e->edx &= ~F(26);
+		break;
+	case 0x80000007:
+		e->eax = e->ebx = e->ecx = 0;
+		e->edx &= F(8);		/* invariant TSC */
+		break;
+	case 0x80000008:
+		e->eax = (e->eax & 0xff00) | hv_host.gpa_bits;
+		e->ebx = (e->ebx & ALLOW_88_EBX) | spec_features(e->ebx);
+		e->edx = 0;
+		break;
+	case 0x80000021:
+		e->eax &= ALLOW_821_EAX;
+		e->ebx = e->ecx = e->edx = 0;
+		break;
+	}
+}
+
+struct list {
+	struct hv_cpuid_entry *e;
+	u32 n, room;
+};
+
+static struct hv_cpuid_entry *add(struct list *l, u32 leaf, u32 subleaf, u32 flags, bool host)
+{
+	struct hv_cpuid_entry *e;
+
+	if (l->n == l->room)
+		return NULL;
+	e = &l->e[l->n++];
+	memset(e, 0, sizeof(*e));
+	e->leaf = leaf;
+	e->subleaf = subleaf;
+	e->flags = flags;
+	if (host) {
+		cpuid_count(leaf, subleaf, &e->eax, &e->ebx, &e->ecx, &e->edx);
+		filter(e);
+	}
+	return e;
+}
+
+int hv_cpuid_supported(struct hv_cpuid_entry *out, u32 *count)
+{
+	struct list l = { out, 0, *count };
+	u32 max = cpuid_eax(0), ext = cpuid_eax(0x80000000), i;
+	struct hv_cpuid_entry *e;
+
+	max = min(max, 0xdu);
+	e = add(&l, 0, 0, 0, true);
+	if (!e)
+		return -E2BIG;
+	e->eax = max = max(max, 0xbu);
+	add(&l, 1, 0, 0, true);
+	if (boot_cpu_data.x86_vendor == X86_VENDOR_INTEL) {
+		add(&l, 2, 0, 0, true);
+		for (i = 0; i < 4; i++)
+			add(&l, 4, i, HV_CPUID_SUBLEAF, true);
+	}
+	add(&l, 5, 0, 0, false);
+	add(&l, 6, 0, 0, true);
+	if (cpuid_eax(0) >= 7) {
+		e = add(&l, 7, 0, HV_CPUID_SUBLEAF, true);
+		if (e && e->eax >= 1)
+			add(&l, 7, 1, HV_CPUID_SUBLEAF, true);
+	}
+	/* x2APIC topology: the vmm fills it in, the module its EDX. */
+	for (i = 0; i < 2; i++) {
+		e = add(&l, 0xb, i, HV_CPUID_SUBLEAF, false);
+		if (e) {
+			e->ebx = 1;
+			e->ecx = i | (i + 1) << 8;
+		}
+	}
+	if (hv_host.xcr0 && max >= 0xd) {
+		for (i = 0; i < 10; i++)
+			if (i < 2 || (hv_host.xcr0 & BIT_ULL(i)))
+				add(&l, 0xd, i, HV_CPUID_SUBLEAF, true);
+	}
+
+	e = add(&l, KVM_CPUID_SIGNATURE, 0, 0, false);
+	if (e) {
+		e->eax = KVM_CPUID_FEATURES;
+		e->ebx = kvm_signature[0];
+		e->ecx = kvm_signature[1];
+		e->edx = kvm_signature[2];
+	}
+	e = add(&l, KVM_CPUID_FEATURES, 0, 0, false);
+	if (e)
+		e->eax = KVM_FEATURES;
+
+	ext = clamp(ext, 0x80000008u, 0x80000021u);
+	e = add(&l, 0x80000000, 0, 0, true);
+	if (e)
+		e->eax = ext;
+	for (i = 0x80000001; i <= 0x80000008; i++)
+		add(&l, i, 0, 0, true);
+	if (ext >= 0x80000019)
+		add(&l, 0x80000019, 0, 0, true);
+	if (ext >= 0x80000021)
+		add(&l, 0x80000021, 0, 0, true);
+	if (l.n == l.room)
+		return -E2BIG;
+	*count = l.n;
+	return 0;
+}
+
+/* ---- a VM's table ---- */
+
+static int compare(const void *a, const void *b)
+{
+	const struct hv_cpuid_entry *x = a, *y = b;
+
+	if (x->leaf != y->leaf)
+		return x->leaf < y->leaf ? -1 : 1;
+	return x->subleaf < y->subleaf ? -1 : x->subleaf > y->subleaf;
+}
+
+const struct hv_cpuid_entry *hv_cpuid_find(const struct hv_cpuid_table *t, u32 leaf, u32 subleaf)
+{
+	u32 lo = 0, hi = t->count;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+		const struct hv_cpuid_entry *e = &t->e[mid];
+
+		if (e->leaf == leaf) {
+			if (!(e->flags & HV_CPUID_SUBLEAF) || e->subleaf == subleaf)
+				return e;
+			if (e->subleaf < subleaf)
+				lo = mid + 1;
+			else
+				hi = mid;
+		} else if (e->leaf < leaf) {
+			lo = mid + 1;
+		} else {
+			hi = mid;
+		}
+	}
+	return NULL;
+}
+
+/* Never more than the host and the module can keep. */
+static void restrict_entry(struct hv_cpuid_entry *e, const struct hv_cpuid_table *host)
+{
+	const struct hv_cpuid_entry *h = hv_cpuid_find(host, e->leaf, e->subleaf);
+
+	switch (e->leaf) {
+	case 0x1:
+		e->edx &= h ? h->edx : 0;
+		e->ecx &= h ? h->ecx : 0;
+		break;
+	case 0x7:
+		e->eax &= h ? h->eax : 0;
+		e->ebx &= h ? h->ebx : 0;
+		e->ecx &= h ? h->ecx : 0;
+		e->edx &= h ? h->edx : 0;
+		break;
+	case 0xd:
+		e->eax &= h ? (e->subleaf < 2 ? h->eax : ~0u) : 0;
+		if (e->subleaf < 2)
+			e->edx &= h ? h->edx : 0;
+		break;
+	case KVM_CPUID_FEATURES:
+		/* Only where the signature says these are KVM's. */
+		if (h && (e->eax & ~h->eax))
+			e->eax &= h->eax;
+		break;
+	case 0x80000001:
+		e->edx &= h ? h->edx : 0;
+		e->ecx &= h ? h->ecx : 0;
+		break;
+	case 0x80000007:
+		e->edx &= h ? h->edx : 0;
+		break;
+	case 0x80000008:
+		if ((e->eax & 0xff) > hv_host.gpa_bits)
+			e->eax = (e->eax & ~0xffu) | hv_host.gpa_bits;
+		e->ebx &= h ? h->ebx : 0;
+		break;
+	case 0x8000000a:
+		e->eax = e->ebx = e->ecx = e->edx = 0;	/* no nested SVM */
+		break;
+	case 0x80000021:
+		e->eax &= h ? h->eax : 0;
+		break;
+	}
+}
+
+static u32 reg(const struct hv_cpuid_table *t, u32 leaf, u32 subleaf, size_t offset)
+{
+	const struct hv_cpuid_entry *e = hv_cpuid_find(t, leaf, subleaf);
+
+	return e ? *(const u32 *)((const void *)e + offset) : 0;
+}
+#define REG(leaf, sub, r) reg(t, leaf, sub, offsetof(struct hv_cpuid_entry, r))
+
+static void derive(struct hv_vm *vm)
+{
+	const struct hv_cpuid_table *t = vm->cpuid;
+	u32 c1 = REG(1, 0, ecx), d1 = REG(1, 0, edx), b7 = REG(7, 0, ebx), c7 = REG(7, 0, ecx);
+	u32 c81 = REG(0x80000001, 0, ecx), d81 = REG(0x80000001, 0, edx);
+	u64 cr4 = X86_CR4_TSD;
+
+	if (d1 & F(1))
+		cr4 |= X86_CR4_VME | X86_CR4_PVI;
+	if (d1 & F(2))
+		cr4 |= X86_CR4_DE;
+	if (d1 & F(3))
+		cr4 |= X86_CR4_PSE;
+	if (d1 & F(6))
+		cr4 |= X86_CR4_PAE;
+	if (d1 & F(7))
+		cr4 |= X86_CR4_MCE;
+	if (d1 & F(13))
+		cr4 |= X86_CR4_PGE;
+	if (d1 & F(24))
+		cr4 |= X86_CR4_OSFXSR;
+	if (d1 & F(25))
+		cr4 |= X86_CR4_OSXMMEXCPT;
+	cr4 |= X86_CR4_PCE;	/* RDPMC is intercepted whatever PCE says */
+	if (c1 & F(17))
+		cr4 |= X86_CR4_PCIDE;
+	if (c1 & F(26))
+		cr4 |= X86_CR4_OSXSAVE;
+	if (b7 & F(0))
+		cr4 |= X86_CR4_FSGSBASE;
+	if (b7 & F(7))
+		cr4 |= X86_CR4_SMEP;
+	if (b7 & F(20))
+		cr4 |= X86_CR4_SMAP;
+	if (c7 & F(2))
+		cr4 |= X86_CR4_UMIP;
+	if (c7 & F(3))
+		cr4 |= X86_CR4_PKE;
+	if (c7 & F(16))
+		cr4 |= X86_CR4_LA57;
+	vm->cr4_allowed = cr4;
+
+	vm->efer_allowed = 0;
+	if (d81 & F(11))
+		vm->efer_allowed |= EFER_SCE;
+	if (d81 & F(29))
+		vm->efer_allowed |= EFER_LME | EFER_LMA;
+	if (d81 & F(20))
+		vm->efer_allowed |= EFER_NX;
+	if (d81 & F(25))
+		vm->efer_allowed |= EFER_FFXSR;
+	(void)c81;
+
+	vm->guest_xcr0 = (c1 & F(26)) ? (REG(0xd, 0, eax) | (u64)REG(0xd, 0, edx) << 32) & hv_host.xcr0
+				      : 0;
+	vm->guest_xcr0 |= 1;
+	vm->gpa_bits = REG(0x80000008, 0, eax) & 0xff;
+	if (vm->gpa_bits < 36 || vm->gpa_bits > hv_host.gpa_bits)
+		vm->gpa_bits = vm->gpa_bits ? hv_host.gpa_bits : 36;
+	vm->guest_tsc_deadline = c1 & F(24);
+	vm->guest_x2apic = c1 & F(21);
+	vm->guest_tsc_adjust = b7 & F(1);
+	vm->guest_rdtscp = d81 & F(27);
+}
+
+int hv_cpuid_set(struct hv_vm *vm, const struct hv_cpuid_entry *e, u32 count)
+{
+	struct hv_cpuid_table *t, *host;
+	u32 i;
+	int ret;
+
+	t = hv_alloc(sizeof(*t));
+	host = hv_alloc(sizeof(*host));
+	ret = -ENOMEM;
+	if (!t || !host)
+		goto out;
+	host->count = HV_MAX_CPUID;
+	ret = hv_cpuid_supported(host->e, &host->count);
+	if (ret)
+		goto out;
+	sort(host->e, host->count, sizeof(host->e[0]), compare, NULL);
+	memcpy(t->e, e, count * sizeof(*e));
+	t->count = count;
+	sort(t->e, count, sizeof(t->e[0]), compare, NULL);
+	ret = -EINVAL;
+	for (i = 0; i < count; i++) {
+		if (t->e[i].reserved || (t->e[i].flags & ~HV_CPUID_SUBLEAF))
+			goto out;
+		if (!(t->e[i].flags & HV_CPUID_SUBLEAF) && t->e[i].subleaf)
+			goto out;
+		/* Twice the same, or a leaf both with and without subleaves. */
+		if (i && t->e[i].leaf == t->e[i - 1].leaf &&
+		    (t->e[i].subleaf == t->e[i - 1].subleaf ||
+		     !(t->e[i - 1].flags & HV_CPUID_SUBLEAF)))
+			goto out;
+		restrict_entry(&t->e[i], host);
+	}
+	hv_free(vm->cpuid);
+	vm->cpuid = t;
+	t = NULL;
+	derive(vm);
+	ret = 0;
+out:
+	hv_free(t);
+	hv_free(host);
+	return ret;
+}
+
+u32 hv_cpuid_signature(struct hv_vm *vm)
+{
+	const struct hv_cpuid_table *t = vm->cpuid;
+
+	return REG(1, 0, eax);
+}
+
+/* Size of the XSAVE area for the components in @xcr0 (SDM vol. 1 13.2). */
+static u32 xsave_size(const struct hv_cpuid_table *t, u64 xcr0)
+{
+	u32 size = 576, i;
+
+	for (i = 2; i < 63 && xcr0 >> i; i++) {
+		const struct hv_cpuid_entry *e;
+
+		if (!(xcr0 & BIT_ULL(i)))
+			continue;
+		e = hv_cpuid_find(t, 0xd, i);
+		if (e)
+			size = max(size, e->ebx + e->eax);
+	}
+	return size;
+}
+
+void hv_cpuid(struct hv_vcpu *v, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
+{
+	const struct hv_cpuid_table *t = v->vm->cpuid;
+	u32 leaf = *eax, subleaf = *ecx;
+	const struct hv_cpuid_entry *e = hv_cpuid_find(t, leaf, subleaf);
+
+	if (unlikely(!e)) {
+		*eax = *ebx = *ecx = *edx = 0;
+		if (leaf == 0xb || leaf == 0x1f) {	/* past the last level: ids stay valid */
+			*ecx = subleaf & 0xff;
+			*edx = hv_cpuid_find(t, leaf, 0) ? v->id : 0;
+		}
+		return;
+	}
+	*eax = e->eax;
+	*ebx = e->ebx;
+	*ecx = e->ecx;
+	*edx = e->edx;
+	switch (leaf) {
+	case 0x1:
+		*ebx = (*ebx & 0x00ffffff) | v->id << 24;
+		*ecx &= ~F(27);
+		if (v->cr4 & X86_CR4_OSXSAVE)
+			*ecx |= F(27);
+		if (!(v->apic_base & MSR_IA32_APICBASE_ENABLE))
+			*edx &= ~F(9);
+		break;
+	case 0x7:
+		if (!subleaf && (v->cr4 & X86_CR4_PKE))
+			*ecx |= F(4);
+		break;
+	case 0xb:
+	case 0x1f:
+		*edx = v->id;
+		break;
+	case 0xd:
+		if (subleaf < 2)
+			*ebx = xsave_size(t, v->xcr0);
+		break;
+	case 0x80000001:
+		if (!(v->apic_base & MSR_IA32_APICBASE_ENABLE))
+			*edx &= ~F(9);
+		break;
+	case 0x8000001e:
+		*eax = v->id;
+		break;
+	}
+}
