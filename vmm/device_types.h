@@ -5,3 +5,4 @@
  * DEVICE_TYPE(x) stands for `extern const struct device_type x_type`.  Included
  * by device.c only.  Order does not matter.
  */
+DEVICE_TYPE(pci_host)

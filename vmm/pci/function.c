@@ -330,7 +330,7 @@ int pci_device_loaded(struct pci_device *pci)
 
 		if (i == PCI_STATUS)
 			fixed &= ~PCI_STATUS_INTX;
-		if ((pci->config[i] ^ pci->initial[i]) & fixed & pci->strict[i])
+		if ((pci->config[i] ^ pci->initial[i]) & fixed)
 			return -EINVAL;
 	}
 	bars_update(pci);

@@ -241,6 +241,13 @@ static inline unsigned int pci_intx_gsi(unsigned int slot, unsigned int pin)
 	return 16 + ((slot + pin) & 7);
 }
 
+/* The ISA interrupt it shares with others while the guest uses the 8259s: what the
+ * interrupt line register and the PIRQ registers of the LPC bridge say. */
+static inline unsigned int pci_intx_irq(unsigned int gsi)
+{
+	return gsi & 1 ? 11 : 10;
+}
+
 /* I/O ports that pci_assign() hands out; exclusive end. */
 #define PCI_IO_BASE		0xc000U
 #define PCI_IO_END		0x10000U
