@@ -256,7 +256,7 @@ void testvm_done(struct testvm *t, uint32_t id, uint64_t value)
 {
 	struct hv_vcpu *v = t->vcpu[id];
 	struct hv_run *run = v->run;
-	uint64_t *rax = &hv_vcpu_regs(v)->gpr[HV_RAX], mask;
+	__u64 *rax = &hv_vcpu_regs(v)->gpr[HV_RAX], mask;
 
 	if (run->exit_reason == HV_EXIT_MSR) {
 		TRY(hv_vcpu_msr_done(v, value));
