@@ -222,7 +222,7 @@ static void signal_storm(void)
 int main(void)
 {
 	testvm_open(&t);
-	ktap_plan(29);
+	ktap_plan(27);
 	testvm_create(&t, 2 << 20, 1);
 	testvm_code(&t, TVM_CODE, spin, spin_end);
 	arguments();
