@@ -98,20 +98,24 @@ struct hv_memslot {
 struct hv_slots {
 	u64 gen;			/* grows with every change */
 	u32 count;
+	u32 last;			/* where hv_slot_find() last hit; a racy hint */
 	struct hv_memslot slot[];	/* sorted by gfn */
 };
 
 struct hv_mmu {
 	spinlock_t lock;
-	u64 *root;			/* [lock] top table */
+	u64 *root;			/* top table; the same page all the VM's life */
 	int levels;			/* 4 or 5: the depth of the host's CR4 (contract 11) */
-	struct list_head tables;	/* [lock] */
+	struct list_head cache;		/* [lock] zeroed table pages, filled before the lock */
+	int cached;			/* [lock] pages in @cache */
 	unsigned long inval_seq;	/* [lock] ends of notifier invalidations */
 	int inval_count;		/* [lock] invalidations under way */
 	unsigned long inval_start, inval_end;	/* [lock] their hva hull */
-	atomic64_t flush_gen;		/* grows whenever a translation was removed */
+	const struct hv_slots *old_slots;	/* [lock] list being replaced, until it is zapped */
+	atomic64_t flush_gen;		/* grows, under lock, whenever a translation was removed */
+	u64 flush_done;			/* [lock] newest generation that every vCPU honours */
 	u64 leaves[3];			/* [lock] 4K, 2M, 1G leaves mapped now */
-	u64 table_pages;		/* [lock] */
+	u64 table_pages;		/* [lock] in the tree or on free_list */
 	struct list_head free_list;	/* [lock] table pages waiting for their generation */
 };
 
@@ -331,7 +335,7 @@ struct hv_ops {
 };
 
 extern const struct hv_ops *hv_ops;
-extern const struct hv_ops hv_svm_ops;
+extern struct hv_ops hv_svm_ops;		/* completed by its setup(), then read-only */
 
 /* hv_main.c */
 extern struct hv_info hv_host;		/* filled at insmod */
@@ -463,24 +467,29 @@ int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len);		/* may sle
 int hv_guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len);	/* may sleep */
 int hv_guest_read_atomic(struct hv_vm *vm, u64 gpa, void *buf, size_t len);	/* section */
 int hv_guest_write_atomic(struct hv_vm *vm, u64 gpa, const void *buf, size_t len);
-int hv_guest_read_u64_atomic(struct hv_vm *vm, u64 gpa, u64 *val);		/* section, short */
+/* section, short: 8 bytes, and 16 bytes, within one page */
+int hv_guest_read_u64_atomic(struct hv_vm *vm, u64 gpa, u64 *val);
+int hv_guest_read_code_atomic(struct hv_vm *vm, u64 gpa, u8 *buf);
 
 /* hv_mmu.c */
 int hv_mmu_init(struct hv_vm *vm);		/* registers the notifier on current->mm */
 void hv_mmu_destroy(struct hv_vm *vm);
 int hv_mmu_fault(struct hv_vcpu *v, u64 gpa, u32 access);	/* HV_FAULT_* or -errno */
 int hv_mmu_prefault(struct hv_vm *vm, struct hv_prefault *p);
-void hv_mmu_zap_range(struct hv_vm *vm, u64 gfn, u64 npages);	/* with flush */
+void hv_mmu_zap_range(struct hv_vm *vm, u64 gfn, u64 npages);	/* without flush */
+/* Pages of @slot from @first whose bit in @mask (NULL: all) is set; without flush. */
 void hv_mmu_write_protect(struct hv_vm *vm, const struct hv_memslot *slot,
 			  u64 first, const unsigned long *mask, u64 npages);
+void hv_mmu_flush(struct hv_vm *vm);	/* wait for all vCPUs, release table pages */
 void hv_mmu_check_flushed(struct hv_vm *vm, u64 gen);	/* contract 13, debug */
 u64 hv_mmu_root_pa(struct hv_vm *vm);
 
 /* hv_walk.c */
 /* Returns 0 and *gpa; -EFAULT with *pferr (#PF error code); -EAGAIN: atomic only,
- * table not readable now. */
+ * table not readable now; -ENXIO: a table lies outside memory. */
 int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pferr, bool atomic);
-/* Fill v->insn from CS:RIP: 0; -EFAULT (a #PF is queued unless atomic); -EAGAIN (atomic). */
+/* Fill v->insn from CS:RIP: 0; -EAGAIN: atomic only, ask again when sleeping is
+ * allowed; -EFAULT: a #PF or #GP is queued; -ENXIO: code outside memory, nothing queued. */
 int hv_fetch(struct hv_vcpu *v, bool atomic);
 
 /* hv_lapic.c, hv_timer.c */
@@ -541,6 +550,7 @@ int hv_clock_msr_write(struct hv_vcpu *v, u32 msr, u64 data);	/* KVM's MSRs; slo
 void hv_clock_restored(struct hv_vcpu *v);		/* v->clock was set: request page updates */
 void hv_clock_update(struct hv_vcpu *v);		/* HV_REQ_CLOCK, slow */
 void hv_clock_steal(struct hv_vcpu *v);			/* HV_REQ_STEAL, slow */
+void hv_clock_steal_look(struct hv_vcpu *v);		/* section: request it if there is news */
 void hv_clock_loaded(struct hv_vcpu *v, int cpu);	/* vCPU came to a CPU: request what is stale */
 void hv_clock_get(struct hv_vm *vm, struct hv_vm_clock *c);
 int hv_clock_set(struct hv_vm *vm, const struct hv_vm_clock *c);

@@ -13,6 +13,8 @@
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/smp.h>
+#include <linux/uaccess.h>
+#include <asm/asm.h>
 #include <asm/smp.h>
 
 /* Make @cpu take an interrupt soon; smp_send_reschedule() grew a tracepoint
@@ -50,5 +52,41 @@ static inline void hv_vm_flags_set(struct vm_area_struct *vma, unsigned long fla
 	vma->vm_flags |= flags;
 #endif
 }
+
+/*
+ * Waiting in a host page fault should end with a signal.  get_user_pages() learned
+ * that in 6.2.  Before, an access from the kernel does it: touch @hva as the
+ * process itself would, leaving what is there (a locked exchange writes the old
+ * value back when it differs from the expected one).  Errors are left to the
+ * get_user_pages() that follows.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#define HV_FOLL_INTERRUPTIBLE	FOLL_INTERRUPTIBLE
+static inline void hv_fault_in(unsigned long hva, bool write)
+{
+}
+#else
+#define HV_FOLL_INTERRUPTIBLE	0
+static inline void hv_fault_in(unsigned long hva, bool write)
+{
+	u32 __user *p = (u32 __user *)hva;
+	u32 val = 0;
+
+	if (!user_access_begin(p, sizeof(*p)))
+		return;
+	if (write)
+		asm volatile("1: lock cmpxchgl %[val], %[mem]\n2:\n"
+			     _ASM_EXTABLE_UA(1b, 2b)
+			     : [mem] "+m" (*(__force u32 *)p), "+a" (val)
+			     : [val] "r" (val) : "memory", "cc");
+	else
+		unsafe_get_user(val, p, out);
+out:
+	user_access_end();
+}
+#endif
+
+/* What the ageing callbacks of struct mmu_notifier_ops return. */
+typedef int hv_young_t;
 
 #endif /* HV_COMPAT_H */

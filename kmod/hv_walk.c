@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * hv_walk.c - read-only walk of the guest's page tables, and the bytes at RIP
+ * (contract 4; APM vol. 2, chapter 5; SDM vol. 3, chapter 4).
+ *
+ * Sets no A or D bit and caches nothing.  The fetch path runs on every exit of
+ * a CPU that does not tell the next RIP, so the walk is one pass of loads: no
+ * allocation, no table of modes.
+ *
+ * Protection keys are not checked: they do not apply to fetches, and data is
+ * accessed here only at addresses that the CPU has translated already.
+ */
+#include <linux/kernel.h>
+#include <asm/processor-flags.h>
+#include "hv.h"
+#include "hv_decode.h"
+
+#define VEC_GP		13
+
+#define PT_P		(1ULL << 0)
+#define PT_W		(1ULL << 1)
+#define PT_U		(1ULL << 2)
+#define PT_PS		(1ULL << 7)
+#define PT_NX		(1ULL << 63)
+#define PT_ADDR		0x000ffffffffff000ULL
+
+/* #PF error code */
+#define PF_P		(1u << 0)
+#define PF_W		(1u << 1)
+#define PF_U		(1u << 2)
+#define PF_RSVD		(1u << 3)
+#define PF_I		(1u << 4)
+
+#define WALK_FAULT	1		/* *err holds P and RSVD */
+
+struct walk {
+	struct hv_vm *vm;
+	u64 gva;
+	u64 perm;			/* W and U that every level grants */
+	u64 nx;				/* NX that any level sets */
+	u64 gpa;
+	u64 rsvd;			/* bits no entry of 8 bytes may have */
+	u32 err;
+	bool atomic;
+};
+
+static __always_inline int read_entry(const struct walk *w, u64 gpa, u64 *e)
+{
+	if (w->atomic)
+		return hv_guest_read_u64_atomic(w->vm, gpa, e) ? -EAGAIN : 0;
+	return hv_guest_read(w->vm, gpa, e, sizeof(*e)) ? -ENXIO : 0;
+}
+
+static int read_entry32(const struct walk *w, u64 gpa, u64 *e)
+{
+	u32 val;
+
+	if (w->atomic ? hv_guest_read_atomic(w->vm, gpa, &val, sizeof(val))
+		      : hv_guest_read(w->vm, gpa, &val, sizeof(val)))
+		return w->atomic ? -EAGAIN : -ENXIO;
+	*e = val;
+	return 0;
+}
+
+/* Tables of 512 entries from @level down to 1; the tail of PAE as well. */
+static __always_inline int walk_levels(struct walk *w, u64 table, int level)
+{
+	u64 e, offset, rsvd;
+	int shift, ret;
+
+	for (;; level--) {
+		shift = 12 + 9 * (level - 1);
+		ret = read_entry(w, (table & PT_ADDR) + ((w->gva >> shift) & 511) * 8, &e);
+		if (unlikely(ret))
+			return ret;
+		if (unlikely(!(e & PT_P))) {
+			w->err = 0;
+			return WALK_FAULT;
+		}
+		w->perm &= e;
+		w->nx |= e;
+		rsvd = w->rsvd;
+		if (level == 1 || (e & PT_PS)) {
+			offset = (1ULL << shift) - 1;
+			if (unlikely(level > 3))
+				rsvd |= PT_PS;
+			else if (level > 1)
+				rsvd |= offset & PT_ADDR & ~(1ULL << 12);	/* bit 12 is PAT */
+			w->gpa = (e & PT_ADDR & ~offset) | (w->gva & offset);
+			break;
+		}
+		if (unlikely(e & rsvd))
+			break;
+		table = e;
+	}
+	if (likely(!(e & rsvd)))
+		return 0;
+	w->err = PF_P | PF_RSVD;
+	return WALK_FAULT;
+}
+
+/* The four PDPTEs come from memory, as on AMD; they hold no permissions. */
+static int walk_pae(struct walk *w, u64 cr3)
+{
+	u64 e, rsvd = w->rsvd | PT_NX | 0x1e6;
+	int ret;
+
+	ret = read_entry(w, (cr3 & 0xffffffe0) + ((w->gva >> 30) & 3) * 8, &e);
+	if (ret)
+		return ret;
+	w->err = 0;
+	if (!(e & PT_P))
+		return WALK_FAULT;
+	w->err = PF_P | PF_RSVD;
+	if (e & rsvd)
+		return WALK_FAULT;
+	/* Bits 62:52 of PAE entries are reserved, those of long mode are not. */
+	w->rsvd |= 0x7ff0000000000000ULL;
+	return walk_levels(w, e, 2);
+}
+
+static int walk_32(struct walk *w, u64 cr3, bool pse, int gpa_bits)
+{
+	u64 e, high;
+	int ret;
+
+	ret = read_entry32(w, (cr3 & 0xfffff000) + ((w->gva >> 22) & 1023) * 4, &e);
+	if (ret)
+		return ret;
+	w->err = 0;
+	if (!(e & PT_P))
+		return WALK_FAULT;
+	w->perm &= e;
+	if (pse && (e & PT_PS)) {
+		/* PSE-36: bits 20:13 are address bits 39:32. */
+		high = (e >> 13 & 0xff) << 32;
+		w->err = PF_P | PF_RSVD;
+		if ((e & (1 << 21)) || (gpa_bits < 40 && high >> gpa_bits))
+			return WALK_FAULT;
+		w->gpa = high | (e & 0xffc00000) | (w->gva & 0x3fffff);
+		return 0;
+	}
+	ret = read_entry32(w, (e & 0xfffff000) + ((w->gva >> 12) & 1023) * 4, &e);
+	if (ret)
+		return ret;
+	w->err = 0;
+	if (!(e & PT_P))
+		return WALK_FAULT;
+	w->perm &= e;
+	w->gpa = (e & 0xfffff000) | (w->gva & 0xfff);
+	return 0;
+}
+
+/* Does what the tables grant allow the access? */
+static __always_inline bool walk_allowed(const struct hv_vcpu *v, const struct walk *w, u32 access,
+					 bool user)
+{
+	bool upage = w->perm & PT_U;
+
+	if (user && !upage)
+		return false;
+	if (access & HV_ACCESS_EXEC) {
+		if ((v->efer & EFER_NX) && (w->nx & PT_NX))
+			return false;
+		if (!user && upage && (v->cr4 & X86_CR4_SMEP))
+			return false;
+	} else if (!user && upage && (v->cr4 & X86_CR4_SMAP) &&
+		   !(v->regs.rflags & X86_EFLAGS_AC)) {
+		return false;
+	}
+	return !(access & HV_ACCESS_WRITE) || (w->perm & PT_W) ||
+	       (!user && !(v->cr0 & X86_CR0_WP));
+}
+
+/* Section when @atomic. */
+int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pferr, bool atomic)
+{
+	int gpa_bits = v->vm->gpa_bits, ret;
+	struct walk w;
+
+	if (unlikely(!(v->cr0 & X86_CR0_PG))) {
+		*gpa = (u32)gva;
+		return 0;
+	}
+	w.vm = v->vm;
+	w.gva = gva;
+	w.perm = PT_W | PT_U;
+	w.nx = 0;
+	w.atomic = atomic;
+	w.rsvd = (PT_ADDR >> gpa_bits << gpa_bits) | (v->efer & EFER_NX ? 0 : PT_NX);
+	if (likely(v->efer & EFER_LMA))
+		ret = walk_levels(&w, v->cr3, v->cr4 & X86_CR4_LA57 ? 5 : 4);
+	else if (v->cr4 & X86_CR4_PAE)
+		ret = walk_pae(&w, v->cr3);
+	else
+		ret = walk_32(&w, v->cr3, v->cr4 & X86_CR4_PSE, gpa_bits);
+	if (unlikely(ret < 0))
+		return ret;
+	if (likely(!ret)) {
+		if (likely(walk_allowed(v, &w, access, user))) {
+			*gpa = w.gpa;
+			return 0;
+		}
+		w.err = PF_P;
+	}
+	*pferr = w.err | (access & HV_ACCESS_WRITE ? PF_W : 0) | (user ? PF_U : 0);
+	if ((access & HV_ACCESS_EXEC) && ((v->efer & EFER_NX) || (v->cr4 & X86_CR4_SMEP)))
+		*pferr |= PF_I;
+	return -EFAULT;
+}
+
+/* ---- instruction fetch ---- */
+
+enum fetch_end { END_WHOLE, END_LIMIT, END_FAULT, END_MEMORY };
+
+static int fetch_page(struct hv_vcpu *v, u64 lin, bool user, u8 *buf, int n, u32 *err, bool atomic)
+{
+	u64 gpa;
+	int ret;
+
+	ret = hv_walk(v, lin, HV_ACCESS_EXEC, user, &gpa, err, atomic);
+	if (unlikely(ret))
+		return ret;
+	if (likely(atomic && n == 15 && (gpa & ~PAGE_MASK) <= PAGE_SIZE - 16))
+		return hv_guest_read_code_atomic(v->vm, gpa, buf) ? -EAGAIN : 0;
+	if (atomic)
+		return hv_guest_read_atomic(v->vm, gpa, buf, n) ? -EAGAIN : 0;
+	return hv_guest_read(v->vm, gpa, buf, n) ? -ENXIO : 0;
+}
+
+/*
+ * The instruction may end before the page or the segment does, so bytes beyond
+ * are only missed when the decoder asks for them.
+ */
+static int fetch_short(struct hv_vcpu *v, enum fetch_end end, u64 lin, u32 err, bool atomic)
+{
+	if (v->insn.avail &&
+	    hv_decode_length(v->insn.bytes, v->insn.avail, hv_code_mode(v)) != 0)
+		return 0;
+	v->insn.avail = 0;
+	if (atomic)
+		return -EAGAIN;
+	if (end == END_MEMORY)
+		return -ENXIO;
+	if (end == END_FAULT)
+		hv_queue_pf(v, lin, err);
+	else
+		hv_queue_exception_error(v, VEC_GP, 0);
+	return -EFAULT;
+}
+
+static bool canonical(const struct hv_vcpu *v, u64 gva)
+{
+	int shift = v->cr4 & X86_CR4_LA57 ? 7 : 16;
+
+	return (u64)((s64)(gva << shift) >> shift) == gva;
+}
+
+/*
+ * Up to 15 bytes at CS:RIP into v->insn, the rest of its buffer zero or more
+ * code.  Fewer only when the instruction ends within what is there.
+ * Section when @atomic.
+ */
+int hv_fetch(struct hv_vcpu *v, bool atomic)
+{
+	enum fetch_end end = END_WHOLE;
+	struct hv_seg cs;
+	u64 lin, rip = v->regs.rip;
+	int n = 15, first, ret;
+	bool wide, user;
+	u32 err = 0;
+
+	v->insn.length = 0;
+	v->insn.avail = 0;
+	hv_ops->get_seg(v, HV_CS, &cs);
+	wide = (v->efer & EFER_LMA) && (cs.attr & HV_SEG_L);
+	if (likely(wide)) {
+		lin = rip;
+	} else {
+		rip = (u32)rip;
+		lin = (u32)(cs.base + rip);
+		if (unlikely(rip > cs.limit))
+			return fetch_short(v, END_LIMIT, lin, 0, atomic);
+		if (unlikely(cs.limit - rip < 14)) {
+			n = cs.limit - rip + 1;
+			end = END_LIMIT;
+		}
+	}
+	user = hv_ops->get_cpl(v) == 3;
+	first = min_t(int, n, PAGE_SIZE - (lin & ~PAGE_MASK));
+
+	ret = fetch_page(v, lin, user, v->insn.bytes, first, &err, atomic);
+	if (likely(!ret && first == 15)) {
+		v->insn.avail = 15;
+		return 0;
+	}
+	if (ret == -EFAULT)
+		return fetch_short(v, END_FAULT, lin, err, atomic);
+	if (ret)
+		return ret;
+	v->insn.avail = first;
+	memset(v->insn.bytes + first, 0, sizeof(v->insn.bytes) - first);
+	if (first < n) {
+		lin += first;
+		if (!wide)
+			lin = (u32)lin;
+		if (wide && !canonical(v, lin))
+			return fetch_short(v, END_LIMIT, lin, 0, atomic);
+		ret = fetch_page(v, lin, user, v->insn.bytes + first, n - first, &err, atomic);
+		if (ret)
+			return fetch_short(v, ret == -EFAULT ? END_FAULT : END_MEMORY, lin, err,
+					   atomic);
+		v->insn.avail = n;
+		if (n == 15)
+			return 0;
+	}
+	return fetch_short(v, end, lin, 0, atomic);
+}
