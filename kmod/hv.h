@@ -191,7 +191,8 @@ struct hv_vcpu {
 	struct hv_lapic *lapic;
 
 	void *xsave;			/* 64-byte aligned, standard format */
-	u64 guest_xcr0_loaded;
+	u64 guest_xcr0_loaded;		/* section; 0 outside */
+	u32 host_pkru;			/* section */
 
 	int eoi_vector;			/* level vector whose EOI is owed to userspace, or -1 */
 	u64 next_rip;			/* of the exit being handled, 0: not known */
@@ -280,7 +281,8 @@ struct hv_ops {
 	int (*setup)(void);		/* once at insmod: permission maps, capabilities */
 	void (*cleanup)(void);
 	int (*cpu_enable)(void);	/* -EBUSY: somebody else has it on */
-	void (*cpu_disable)(void);
+	void (*cpu_disable)(void);	/* only what cpu_enable switched on */
+	bool (*cpu_in_use)(void);	/* any context: on, and not by us */
 	void (*info)(struct hv_info *info);	/* hw_features, mitigations, npt_levels */
 
 	int (*vm_create)(struct hv_vm *vm);
@@ -351,6 +353,7 @@ int hv_hw_get(struct file *kvm_file);	/* first VM: switch on everywhere; -EBUSY 
 void hv_hw_put(void);
 u32 hv_hw_status(void);			/* HV_STATUS_* now */
 u32 hv_hw_mode(void);
+bool hv_hw_lost(void);			/* switched off for reboot: nothing can run again */
 
 /* hv_vm.c */
 long hv_vm_create(const struct hv_create_vm *args);	/* fd or -errno */
@@ -481,7 +484,7 @@ void hv_mmu_zap_range(struct hv_vm *vm, u64 gfn, u64 npages);	/* without flush *
 void hv_mmu_write_protect(struct hv_vm *vm, const struct hv_memslot *slot,
 			  u64 first, const unsigned long *mask, u64 npages);
 void hv_mmu_flush(struct hv_vm *vm);	/* wait for all vCPUs, release table pages */
-void hv_mmu_check_flushed(struct hv_vm *vm, u64 gen);	/* contract 13, debug */
+bool hv_mmu_check_flushed(struct hv_vm *vm, u64 gen);	/* contract 13, debug: violated */
 u64 hv_mmu_root_pa(struct hv_vm *vm);
 
 /* hv_walk.c */

@@ -113,6 +113,7 @@ static void table_unlink(struct hv_mmu *mmu, u64 *table)
 
 /* Returns whether somebody must flush before a page may be let go. */
 static bool mmu_unlock(struct hv_mmu *mmu, bool removed)
+	__releases(mmu->lock)
 {
 	bool behind;
 
@@ -124,29 +125,6 @@ static bool mmu_unlock(struct hv_mmu *mmu, bool removed)
 }
 
 /* ---- flush (contract 13) ---- */
-
-void hv_mmu_flush(struct hv_vm *vm)
-{
-	struct hv_mmu *mmu = &vm->mmu;
-	u64 gen = atomic64_read(&mmu->flush_gen);
-	struct page *page, *next;
-	LIST_HEAD(dead);
-
-	hv_vm_flush_wait(vm);	/* for a generation not older than @gen */
-
-	spin_lock(&mmu->lock);
-	if (gen > mmu->flush_done)
-		mmu->flush_done = gen;
-	list_for_each_entry_safe(page, next, &mmu->free_list, lru) {
-		if (page_private(page) > mmu->flush_done)
-			break;
-		list_move_tail(&page->lru, &dead);
-		mmu->table_pages--;
-	}
-	spin_unlock(&mmu->lock);
-	list_for_each_entry_safe(page, next, &dead, lru)
-		table_free(page);
-}
 
 /*
  * Has @v been in the guest with a TLB older than @gen?  A vCPU that is in the
@@ -176,21 +154,68 @@ static bool vcpu_missed_flush(struct hv_vcpu *v, u64 gen)
 	}
 }
 
-/* Contract 13's invariant, after a wait for @gen: no vCPU uses what is older. */
-void hv_mmu_check_flushed(struct hv_vm *vm, u64 gen)
+/*
+ * Contract 13's invariant, after a wait for @gen: no vCPU uses what is older.
+ * Returns whether one did.
+ */
+bool hv_mmu_check_flushed(struct hv_vm *vm, u64 gen)
 {
 	struct hv_vcpu *v;
+	bool bad = false;
 	int i;
 
 	if (likely(!hv_debug_flush))
-		return;
+		return false;
 	hv_for_each_vcpu(i, v, vm) {
 		if (smp_load_acquire(&v->mode) == HV_OUTSIDE || READ_ONCE(v->flushed_gen) >= gen)
 			continue;
-		WARN_ONCE(vcpu_missed_flush(v, gen),
-			  "hv: vCPU %u ran with translations older than generation %llu\n",
+		bad |= vcpu_missed_flush(v, gen);
+		WARN_ONCE(bad, "hv: vCPU %u ran with translations older than generation %llu\n",
 			  v->id, gen);
 	}
+	return bad;
+}
+
+/*
+ * A build with HV_TEST_SKIP_FLUSH leaves flushes out until the checker has caught
+ * one, which proves the checker; selftests/tests/mmu_flush.test.
+ */
+static bool flush_skipped(struct hv_vm *vm, u64 gen)
+{
+#ifdef HV_TEST_SKIP_FLUSH
+	static bool caught;
+
+	if (!hv_debug_flush || READ_ONCE(caught))
+		return false;
+	WRITE_ONCE(caught, hv_mmu_check_flushed(vm, gen));
+	return !caught;
+#else
+	return false;
+#endif
+}
+
+void hv_mmu_flush(struct hv_vm *vm)
+{
+	struct hv_mmu *mmu = &vm->mmu;
+	u64 gen = atomic64_read(&mmu->flush_gen);
+	struct page *page, *next;
+	LIST_HEAD(dead);
+
+	if (!flush_skipped(vm, gen))
+		hv_vm_flush_wait(vm);	/* for a generation not older than @gen */
+
+	spin_lock(&mmu->lock);
+	if (gen > mmu->flush_done)
+		mmu->flush_done = gen;
+	list_for_each_entry_safe(page, next, &mmu->free_list, lru) {
+		if (page_private(page) > mmu->flush_done)
+			break;
+		list_move_tail(&page->lru, &dead);
+		mmu->table_pages--;
+	}
+	spin_unlock(&mmu->lock);
+	list_for_each_entry_safe(page, next, &dead, lru)
+		table_free(page);
 }
 
 /* ---- removing ---- */
@@ -253,6 +278,7 @@ static u64 zap_step(struct hv_mmu *mmu, u64 gfn, u64 end, bool prune, bool *remo
  * mmu.lock held; with @yield it is dropped now and then, *@removed included.
  */
 static void zap_gfns(struct hv_mmu *mmu, u64 gfn, u64 end, bool prune, bool yield, bool *removed)
+	__must_hold(mmu->lock)
 {
 	while (gfn < end) {
 		gfn = zap_step(mmu, gfn, end, prune, removed);
