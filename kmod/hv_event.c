@@ -13,6 +13,11 @@
 #include "hv.h"
 #include "hv_trace.h"
 
+/* SDM vol. 3 17.2.3 and 17.2.4 */
+#define DR6_FIXED	0xffff0ff0ULL	/* read as one */
+#define DR6_BS		BIT_ULL(14)
+#define DR7_GD		BIT_ULL(13)
+
 #define VEC_DE	0
 #define VEC_DB	1
 #define VEC_BP	3
@@ -89,8 +94,8 @@ static void exception_deliver(struct hv_vcpu *v)
 			v->cr2 = ev->exc_payload;
 		} else if (ev->exc_vector == VEC_DB) {
 			hv_ops->get_debug(v);
-			v->dr6 = (v->dr6 & ~0xfULL) | ev->exc_payload | DR6_INIT_FIXED;
-			v->dr7 &= ~DR7_GD_BIT;
+			v->dr6 = (v->dr6 & ~0xfULL) | ev->exc_payload | DR6_FIXED;
+			v->dr7 &= ~DR7_GD;
 			hv_ops->set_debug(v);
 		}
 	}
@@ -220,6 +225,6 @@ void hv_retire(struct hv_vcpu *v, u64 next_rip)
 	if (unlikely(v->regs.rflags & (X86_EFLAGS_TF | X86_EFLAGS_RF))) {
 		v->regs.rflags &= ~(u64)X86_EFLAGS_RF;
 		if (v->regs.rflags & X86_EFLAGS_TF)
-			hv_queue_db(v, DR6_BS_BIT);
+			hv_queue_db(v, DR6_BS);
 	}
 }

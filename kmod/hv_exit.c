@@ -97,7 +97,7 @@ static int msr_exit(struct hv_vcpu *v, bool write, int len)
 	return HV_USER;
 }
 
-static int rdmsr(struct hv_vcpu *v, bool atomic)
+static int read_msr(struct hv_vcpu *v, bool atomic)
 {
 	u32 msr = (u32)v->regs.gpr[HV_RCX];
 	int len = hv_insn_length(v, atomic), ret;
@@ -123,7 +123,7 @@ static int rdmsr(struct hv_vcpu *v, bool atomic)
 	return atomic ? HV_ENTER : HV_LOOP;
 }
 
-static int wrmsr(struct hv_vcpu *v, bool atomic)
+static int write_msr(struct hv_vcpu *v, bool atomic)
 {
 	u32 msr = (u32)v->regs.gpr[HV_RCX];
 	u64 data = (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX];
@@ -154,22 +154,22 @@ static int wrmsr(struct hv_vcpu *v, bool atomic)
 
 int hv_exit_rdmsr(struct hv_vcpu *v)
 {
-	return rdmsr(v, true);
+	return read_msr(v, true);
 }
 
 int hv_exit_wrmsr(struct hv_vcpu *v)
 {
-	return wrmsr(v, true);
+	return write_msr(v, true);
 }
 
 int hv_exit_rdmsr_slow(struct hv_vcpu *v)
 {
-	return rdmsr(v, false);
+	return read_msr(v, false);
 }
 
 int hv_exit_wrmsr_slow(struct hv_vcpu *v)
 {
-	return wrmsr(v, false);
+	return write_msr(v, false);
 }
 
 int hv_exit_hlt(struct hv_vcpu *v)
