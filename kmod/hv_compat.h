@@ -89,4 +89,26 @@ out:
 /* What the ageing callbacks of struct mmu_notifier_ops return. */
 typedef int hv_young_t;
 
+/*
+ * Suspend and resume on the last CPU.  The callbacks grew an argument, in stable
+ * releases too, so that no version number tells: Kbuild looks at the header.
+ */
+#include <linux/syscore_ops.h>
+#ifdef HV_HAVE_REGISTER_SYSCORE
+#define HV_DEFINE_SYSCORE(name, suspend_fn, resume_fn)					\
+static int name##_suspend(void *unused) { return suspend_fn(); }			\
+static void name##_resume(void *unused) { resume_fn(); }				\
+static const struct syscore_ops name##_ops = {						\
+	.suspend = name##_suspend, .resume = name##_resume,				\
+};											\
+static struct syscore name = { .ops = &name##_ops }
+#define hv_register_syscore	register_syscore
+#define hv_unregister_syscore	unregister_syscore
+#else
+#define HV_DEFINE_SYSCORE(name, suspend_fn, resume_fn)					\
+static struct syscore_ops name = { .suspend = suspend_fn, .resume = resume_fn }
+#define hv_register_syscore	register_syscore_ops
+#define hv_unregister_syscore	unregister_syscore_ops
+#endif
+
 #endif /* HV_COMPAT_H */

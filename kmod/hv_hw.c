@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * hv_hw.c - when the CPUs' virtualization is on, and whose it is (contract 8).
+ *
+ * Own mode: the first VM switches it on everywhere, the last one off.  Another
+ * owner (KVM) is found by the CPU's own enable bit, which both sides test, so
+ * the exclusion works whoever comes first.  hv never takes it from another.
+ *
+ * While it is on: CPUs that come online get it before they are used, CPUs that
+ * leave lose it; suspend and resume take it off and put it back on the last
+ * CPU (the others are hot-unplugged); reboot and kexec find it off.  A panic
+ * leaves it on: the next kernel of a crash dump runs on one CPU and does not
+ * need it.  (The kernel's emergency callback has one slot, and that is KVM's.)
+ *
+ * Locks: hw_lock guards the count; cpus_read_lock() is taken inside it, so the
+ * hotplug callbacks, which run under the writer side, must not take hw_lock.
+ */
+#include <linux/cpu.h>
+#include <linux/kernel.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/reboot.h>
+#include <linux/smp.h>
+#include <linux/syscore_ops.h>
+#include "hv.h"
+
+static DEFINE_MUTEX(hw_lock);
+static int hw_users;		/* [hw_lock] VMs */
+static bool hw_on;		/* [hw_lock, cpus lock] CPUs online are to have it on */
+static bool hw_lost;		/* the machine is going down */
+static int hw_cpuhp;
+
+bool hv_hw_lost(void)
+{
+	return READ_ONCE(hw_lost);
+}
+
+/* ---- all CPUs ---- */
+
+static void cpu_on(void *arg)
+{
+	atomic_t *error = arg;
+	int ret = hv_ops->cpu_enable();
+
+	if (ret)
+		atomic_cmpxchg(error, 0, ret);
+}
+
+static void cpu_off(void *unused)
+{
+	hv_ops->cpu_disable();
+}
+
+int hv_hw_get(struct file *kvm_file)
+{
+	atomic_t error = ATOMIC_INIT(0);
+	int ret = 0;
+
+	mutex_lock(&hw_lock);
+	if (hw_lost) {
+		ret = -ESHUTDOWN;
+	} else if (hw_users) {
+		hw_users++;
+	} else {
+		cpus_read_lock();
+		on_each_cpu(cpu_on, &error, 1);
+		ret = atomic_read(&error);
+		if (ret)
+			on_each_cpu(cpu_off, NULL, 1);	/* only where it was us */
+		else
+			hw_on = true;
+		cpus_read_unlock();
+		if (!ret)
+			hw_users = 1;
+	}
+	mutex_unlock(&hw_lock);
+
+	if (ret == -EBUSY)
+		pr_warn_ratelimited("hv: another hypervisor owns SVM; end its guests, then: modprobe -r kvm_amd, or boot with kvm.enable_virt_at_load=0\n");
+	else if (ret == -EPERM)
+		pr_warn_ratelimited("hv: SVM is switched off in this machine's firmware setup\n");
+	return ret;
+}
+
+void hv_hw_put(void)
+{
+	mutex_lock(&hw_lock);
+	if (!--hw_users) {
+		cpus_read_lock();
+		hw_on = false;
+		on_each_cpu(cpu_off, NULL, 1);
+		cpus_read_unlock();
+	}
+	mutex_unlock(&hw_lock);
+}
+
+u32 hv_hw_status(void)
+{
+	u32 status;
+
+	if (hv_ops->check(&status))
+		return HV_STATUS_NO_CPU;
+	if (status == HV_STATUS_OK && hv_ops->cpu_in_use())
+		status = HV_STATUS_IN_USE;
+	return status;
+}
+
+u32 hv_hw_mode(void)
+{
+	return HV_MODE_OWN;
+}
+
+/* ---- one CPU comes or goes; under the writer side of the CPU lock ---- */
+
+static int hw_cpu_online(unsigned int cpu)
+{
+	unsigned long flags;
+	int ret = 0;
+
+	local_irq_save(flags);
+	if (hw_on)
+		ret = hv_ops->cpu_enable();
+	local_irq_restore(flags);
+	if (ret)
+		pr_err("hv: CPU %u stays offline, it cannot run the guests there are: %d\n", cpu, ret);
+	return ret;
+}
+
+static int hw_cpu_offline(unsigned int cpu)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	if (hw_on)
+		hv_ops->cpu_disable();
+	local_irq_restore(flags);
+	return 0;
+}
+
+/* ---- suspend: one CPU left, interrupts off, every process frozen ---- */
+
+static int hw_suspend(void)
+{
+	if (hw_on)
+		hv_ops->cpu_disable();
+	return 0;
+}
+
+static void hw_resume(void)
+{
+	if (hw_on && hv_ops->cpu_enable())
+		pr_err("hv: virtualization did not come back after suspend\n");
+}
+
+HV_DEFINE_SYSCORE(hw_syscore, hw_suspend, hw_resume);
+
+/* ---- reboot and kexec: the next kernel must find the CPUs as it expects them ---- */
+
+static int hw_reboot(struct notifier_block *nb, unsigned long code, void *unused)
+{
+	/* No lock: a VM being created meanwhile fails at its first entry. */
+	WRITE_ONCE(hw_lost, true);
+	on_each_cpu(cpu_off, NULL, 1);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block hw_reboot_nb = { .notifier_call = hw_reboot };
+
+/* ---- load and unload ---- */
+
+int hv_hw_init(void)
+{
+	u32 status;
+	int ret;
+
+	ret = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "hv:online", hw_cpu_online,
+					hw_cpu_offline);
+	if (ret < 0)
+		return ret;
+	hw_cpuhp = ret;
+	hv_register_syscore(&hw_syscore);
+	register_reboot_notifier(&hw_reboot_nb);
+
+	if (!hv_ops->check(&status) && status == HV_STATUS_FIRMWARE)
+		pr_warn("hv: SVM is switched off in this machine's firmware setup, no guest can run\n");
+	return 0;
+}
+
+void hv_hw_exit(void)
+{
+	unregister_reboot_notifier(&hw_reboot_nb);
+	hv_unregister_syscore(&hw_syscore);
+	cpuhp_remove_state_nocalls(hw_cpuhp);
+}

@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * svm_exit.c - which exit it was.
+ *
+ * APM vol. 2 appendix C (exit codes) and the section of each intercept.  What
+ * an exit means is hv_exit.c's business; here it is only told what the CPU
+ * said, and where the CPU said too little, the instruction is looked at.
+ */
+#include <linux/kernel.h>
+#include <linux/ptrace.h>
+#include <linux/sched.h>
+#include <uapi/asm/debugreg.h>
+#include <asm/mce.h>
+#include <asm/processor-flags.h>
+#include <asm/segment.h>
+#include "svm_vmcb.h"
+#include "../hv_trace.h"
+
+#define VEC_DB	1
+#define VEC_UD	6
+#define VEC_GP	13
+#define VEC_AC	17
+#define VEC_MC	18
+
+#define DR6_BD	BIT(13)
+#define DR7_GD	BIT(13)
+
+static int queue_ud(struct hv_vcpu *v)
+{
+	hv_queue_exception(v, VEC_UD);
+	return HV_ENTER;
+}
+
+static int queue_gp(struct hv_vcpu *v)
+{
+	hv_queue_exception_error(v, VEC_GP, 0);
+	return HV_ENTER;
+}
+
+/* Section: v->next_rip is made known, or sleeping is needed for it. */
+static bool know_next_rip(struct hv_vcpu *v)
+{
+	int len;
+
+	if (v->next_rip)
+		return true;
+	len = hv_insn_length(v, true);
+	if (!len)
+		return false;
+	v->next_rip = v->regs.rip + len;
+	return true;
+}
+
+/* An instruction that does nothing here. */
+static int skip(struct hv_vcpu *v)
+{
+	if (!know_next_rip(v))
+		return HV_SLOW;
+	hv_retire(v, v->next_rip);
+	return HV_ENTER;
+}
+
+/* ---- control and debug registers ---- */
+
+/* The forms that reach us: 0F 20-23 (MOV CR, DR), 0F 06 (CLTS), 0F 01 (LMSW, SMSW). */
+struct cr_insn {
+	u8 op;			/* second opcode byte */
+	u8 reg, rm;		/* ModRM, with REX */
+	bool memory;
+	u8 opsize;
+};
+
+/*
+ * The bytes are there (know_next_rip() fetched them, or is asked to).
+ * False: not one of the forms above, which means the code changed meanwhile.
+ */
+static bool decode_cr(struct hv_vcpu *v, struct cr_insn *in)
+{
+	const u8 *b = v->insn.bytes;
+	int i = 0, n = v->insn.avail, mode = hv_code_mode(v);
+	u8 rex = 0, modrm = 0;
+
+	in->opsize = mode == 16 ? 2 : 4;
+	for (; i < n; i++) {
+		u8 p = b[i];
+
+		if (p == 0x66)
+			in->opsize = mode == 16 ? 4 : 2;
+		else if (mode == 64 && (p & 0xf0) == 0x40)
+			rex = p;
+		else if (p != 0x67 && p != 0xf0 && p != 0xf2 && p != 0xf3 && p != 0x2e &&
+			 p != 0x36 && p != 0x3e && p != 0x26 && p != 0x64 && p != 0x65)
+			break;
+		if (p != rex)
+			rex = 0;	/* REX counts only right before the opcode */
+	}
+	if (i + 1 >= n || b[i] != 0x0f)
+		return false;
+	in->op = b[i + 1];
+	if (in->op != 0x06) {
+		if (i + 2 >= n)
+			return false;
+		modrm = b[i + 2];
+	}
+	if (rex & 8)
+		in->opsize = 8;
+	in->reg = (modrm >> 3 & 7) | (rex & 4) << 1;
+	in->rm = (modrm & 7) | (rex & 1) << 3;
+	in->memory = modrm >> 6 != 3;
+	return in->op == 0x06 || in->op == 0x01 || (in->op >= 0x20 && in->op <= 0x23);
+}
+
+static bool know_bytes(struct hv_vcpu *v, bool atomic)
+{
+	return v->insn.avail || !hv_fetch(v, atomic);
+}
+
+static void write_gpr(struct hv_vcpu *v, int n, u64 val, int size)
+{
+	u64 *r = &v->regs.gpr[n];
+
+	switch (size) {
+	case 2:
+		*r = (*r & ~0xffffULL) | (val & 0xffff);
+		break;
+	case 4:
+		*r = (u32)val;
+		break;
+	default:
+		*r = val;
+	}
+}
+
+static int cr_write(struct hv_vcpu *v, int cr, u64 val)
+{
+	switch (cr) {
+	case 0:
+		return hv_set_cr0(v, val);
+	case 4:
+		return hv_set_cr4(v, val);
+	case 8:
+		if (val >> 4)
+			return -EINVAL;
+		hv_lapic_set_cr8(v, val);
+		svm_update_tpr(v);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* MOV to and from CR0, CR4, CR8; CLTS; LMSW; SMSW.  APM 15.8. */
+static int exit_cr(struct hv_vcpu *v, int cr, bool write)
+{
+	u64 info = to_svm(v)->vmcb->exit_info1, val;
+	bool wide = hv_in_64bit(v);
+	struct cr_insn in;
+
+	if (svm_decode && (info >> 63) && v->next_rip) {
+		in = (struct cr_insn){ .op = write ? 0x22 : 0x20, .rm = info & 0xf };
+	} else {
+		if (!know_bytes(v, true) || !know_next_rip(v))
+			return HV_SLOW;
+		if (!decode_cr(v, &in))
+			return queue_ud(v);
+	}
+	switch (in.op) {
+	case 0x20:
+		val = cr == 0 ? v->cr0 : cr == 4 ? v->cr4 : hv_lapic_get_cr8(v);
+		write_gpr(v, in.rm, val, wide ? 8 : 4);
+		break;
+	case 0x22:
+		val = v->regs.gpr[in.rm];
+		if (cr_write(v, cr, wide ? val : (u32)val))
+			return queue_gp(v);
+		break;
+	case 0x06:
+		if (hv_set_cr0(v, v->cr0 & ~(u64)X86_CR0_TS))
+			return queue_gp(v);
+		break;
+	case 0x01:
+		/* A memory operand needs the emulator; nobody has used one since 1990. */
+		if (in.memory || ((in.reg & 7) != 4 && (in.reg & 7) != 6))
+			return HV_SLOW;
+		if ((in.reg & 7) == 4) {
+			write_gpr(v, in.rm, v->cr0, in.opsize);
+			break;
+		}
+		/* LMSW can set PE but not clear it. */
+		val = (v->cr0 & ~0xeULL) | (v->regs.gpr[in.rm] & 0xf);
+		if (hv_set_cr0(v, val))
+			return queue_gp(v);
+		break;
+	default:
+		return queue_ud(v);
+	}
+	hv_retire(v, v->next_rip);
+	return HV_ENTER;
+}
+
+/* MOV to and from DR.  APM 15.8.2, 13.1.1. */
+static int exit_dr(struct hv_vcpu *v, int dr, bool write)
+{
+	bool wide = hv_in_64bit(v);
+	struct cr_insn in;
+	u64 val;
+
+	if (svm_decode && v->next_rip) {
+		in.rm = to_svm(v)->vmcb->exit_info1 & 0xf;
+	} else {
+		if (!know_bytes(v, true) || !know_next_rip(v))
+			return HV_SLOW;
+		if (!decode_cr(v, &in) || (in.op != 0x21 && in.op != 0x23))
+			return queue_ud(v);
+	}
+	if (dr == 4 || dr == 5) {
+		if (v->cr4 & X86_CR4_DE)
+			return queue_ud(v);
+		dr += 2;
+	}
+	svm_get_debug(v);
+	if (v->dr7 & DR7_GD) {
+		hv_queue_db(v, DR6_BD);
+		return HV_ENTER;
+	}
+	if (!write) {
+		val = dr < 4 ? v->dr[dr] : dr == 6 ? v->dr6 : v->dr7;
+		write_gpr(v, in.rm, val, wide ? 8 : 4);
+	} else {
+		val = v->regs.gpr[in.rm];
+		if (!wide)
+			val = (u32)val;
+		if (dr >= 6 && val >> 32)
+			return queue_gp(v);
+		if (dr < 4)
+			v->dr[dr] = val;
+		else if (dr == 6)
+			v->dr6 = val;
+		else
+			v->dr7 = val;
+		svm_set_debug(v);
+	}
+	hv_retire(v, v->next_rip);
+	return HV_ENTER;
+}
+
+/* ---- exceptions ---- */
+
+/* The host's handler judges it as if it had struck in user mode, which the guest is. */
+static void machine_check(void)
+{
+#ifdef CONFIG_X86_MCE
+	struct pt_regs regs = { .cs = __USER_CS, .flags = X86_EFLAGS_IF };
+
+	do_machine_check(&regs);
+#endif
+}
+
+static int exit_exception(struct hv_vcpu *v, u8 vector)
+{
+	struct svm_vcpu *sv = to_svm(v);
+
+	switch (vector) {
+	case VEC_DB:
+		if (svm_nmi_step_done(sv))
+			return HV_ENTER;
+		/* APM 15.12.2: DR6 and DR7 already show what the handler is to see. */
+		svm_get_debug(v);
+		hv_queue_exception(v, VEC_DB);
+		return HV_ENTER;
+	case VEC_AC:
+		hv_queue_exception_error(v, VEC_AC, 0);
+		return HV_ENTER;
+	case VEC_MC:
+		machine_check();
+		return HV_LOOP;
+	}
+	return hv_exit_fail(v, HV_EXIT_INTERNAL, v->exit_code, sv->vmcb->exit_info1,
+			    sv->vmcb->exit_info2, sv->vmcb->exit_int_info);
+}
+
+/* ---- page faults of the second stage ---- */
+
+static u32 npf_access(const struct svm_vmcb *c)
+{
+	u64 info = c->exit_info1;
+	u32 access = info & SVM_NPF_GUEST_WALK ? HV_ACCESS_PT : 0;
+
+	if (info & SVM_NPF_FETCH)
+		return access | HV_ACCESS_EXEC;
+	return access | (info & SVM_NPF_WRITE ? HV_ACCESS_WRITE : HV_ACCESS_READ);
+}
+
+static int npf_fast(struct hv_vcpu *v)
+{
+	struct svm_vmcb *c = to_svm(v)->vmcb;
+	u32 access = npf_access(c);
+
+	if (svm_decode && !(access & (HV_ACCESS_EXEC | HV_ACCESS_PT)) && (c->insn_len & 0xf)) {
+		v->insn.avail = c->insn_len & 0xf;
+		memcpy(v->insn.bytes, c->insn_bytes, sizeof(c->insn_bytes));
+	}
+	/* A fault under the delivery of an event is not an instruction's. */
+	if (unlikely(c->exit_int_info & SVM_EV_VALID))
+		return HV_SLOW;
+	return hv_exit_npf_fast(v, c->exit_info2, access);
+}
+
+static int npf_slow(struct hv_vcpu *v)
+{
+	struct svm_vmcb *c = to_svm(v)->vmcb;
+	int ret = hv_exit_npf(v, c->exit_info2, npf_access(c));
+
+	if (unlikely(c->exit_int_info & SVM_EV_VALID) && ret == HV_USER &&
+	    (v->run->exit_reason == HV_EXIT_MMIO || v->run->exit_reason == HV_EXIT_APIC))
+		/* A stack or table in device memory: no instruction could be emulated. */
+		return hv_exit_fail(v, HV_EXIT_INTERNAL, v->exit_code, c->exit_info1,
+				    c->exit_info2, c->exit_int_info);
+	return ret;
+}
+
+/* ---- the switch ---- */
+
+/* APM 15.10.2: EXITINFO1 describes the access, EXITINFO2 is the next RIP. */
+static int exit_io(struct hv_vcpu *v)
+{
+	u64 info = to_svm(v)->vmcb->exit_info1;
+
+	return hv_exit_io(v, info >> 16, info >> 4 & 7, info & 1, info >> 2 & 1, info >> 3 & 1,
+			  to_svm(v)->vmcb->exit_info2);
+}
+
+static int exit_invalid(struct hv_vcpu *v)
+{
+	struct svm_vmcb *c = to_svm(v)->vmcb;
+
+	return hv_exit_fail(v, HV_EXIT_FAIL_ENTRY, SVM_EXIT_INVALID, svm_vmcb_why_invalid(c),
+			    c->cr0 << 32 | (u32)c->cr4, c->efer);
+}
+
+static int exit_unexpected(struct hv_vcpu *v)
+{
+	struct svm_vmcb *c = to_svm(v)->vmcb;
+
+	return hv_exit_fail(v, HV_EXIT_INTERNAL, v->exit_code, c->exit_info1, c->exit_info2,
+			    c->exit_int_info);
+}
+
+static int exit_shutdown(struct hv_vcpu *v)
+{
+	/* APM 15.14.3: the VMCB's state is undefined now. */
+	svm_vmcb_init(to_svm(v));
+	svm_set_control(v);
+	return hv_exit_shutdown(v);
+}
+
+int svm_fast_exit(struct hv_vcpu *v)
+{
+	struct svm_vcpu *sv = to_svm(v);
+	struct svm_vmcb *c = sv->vmcb;
+	u32 code = c->exit_code;
+
+	v->exit_code = code;
+	trace_hv_exit(v, code, c->exit_info1, c->exit_info2);
+	if (svm_nrips && code >= SVM_EXIT_RDPMC && code < SVM_EXIT_NPF)
+		v->next_rip = c->next_rip;
+
+	switch (code) {
+	case SVM_EXIT_CPUID:
+		return hv_exit_cpuid(v);
+	case SVM_EXIT_NPF:
+		return npf_fast(v);
+	case SVM_EXIT_IOIO:
+		return exit_io(v);
+	case SVM_EXIT_MSR:
+		return c->exit_info1 & 1 ? hv_exit_wrmsr(v) : hv_exit_rdmsr(v);
+	case SVM_EXIT_HLT:
+		return hv_exit_hlt(v);
+	case SVM_EXIT_INTR:
+		v->stat[HV_STAT_INTR]++;
+		return HV_LOOP;
+	case SVM_EXIT_NMI:	/* taken at STGI */
+	case SVM_EXIT_SMI:
+	case SVM_EXIT_INIT:
+	case SVM_EXIT_FERR_FREEZE:
+		return HV_LOOP;
+	case SVM_EXIT_VINTR:
+		/* The window is open; hv_events_enter() finds out for what. */
+		v->stat[HV_STAT_WINDOWS]++;
+		svm_set_irq_window(v, false);
+		return HV_ENTER;
+	case SVM_EXIT_IRET:
+		svm_iret_intercepted(sv);
+		return HV_ENTER;
+	case SVM_EXIT_VMMCALL:
+		/* It acts before it retires: have the length first. */
+		return know_next_rip(v) ? hv_exit_hypercall(v) : HV_SLOW;
+	case SVM_EXIT_XSETBV:
+		return hv_exit_xsetbv(v);
+	case SVM_EXIT_PAUSE:
+		return HV_SLOW;
+	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_READ + 15:
+		return exit_cr(v, code & 0xf, false);
+	case SVM_EXIT_CR_WRITE ... SVM_EXIT_CR_WRITE + 15:
+		return exit_cr(v, code & 0xf, true);
+	case SVM_EXIT_DR_READ ... SVM_EXIT_DR_READ + 7:
+		return exit_dr(v, code & 7, false);
+	case SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE + 7:
+		return exit_dr(v, code & 7, true);
+	case SVM_EXIT_EXC ... SVM_EXIT_EXC + 31:
+		return exit_exception(v, code & 0x1f);
+	case SVM_EXIT_WBINVD:
+	case SVM_EXIT_INVD:	/* guest memory is coherent, and INVD would not be kind */
+		return skip(v);
+	case SVM_EXIT_RDPMC:	/* no counters: every index is out of range */
+		return queue_gp(v);
+	case SVM_EXIT_RSM:	/* never in SMM */
+	case SVM_EXIT_RDTSCP:	/* intercepted for guests without it */
+	case SVM_EXIT_RDPRU:
+	case SVM_EXIT_MONITOR:	/* none of these is in the guest's CPUID */
+	case SVM_EXIT_MWAIT:
+	case SVM_EXIT_MWAIT_ARMED:
+	case SVM_EXIT_INVLPGA:
+	case SVM_EXIT_VMRUN:
+	case SVM_EXIT_VMLOAD:
+	case SVM_EXIT_VMSAVE:
+	case SVM_EXIT_STGI:
+	case SVM_EXIT_CLGI:
+	case SVM_EXIT_SKINIT:
+	case SVM_EXIT_INVLPGB:
+	case SVM_EXIT_INVLPGB_ILLEGAL:
+	case SVM_EXIT_MCOMMIT:
+	case SVM_EXIT_TLBSYNC:
+		return queue_ud(v);
+	case SVM_EXIT_TASK_SWITCH:
+		return HV_SLOW;
+	case SVM_EXIT_SHUTDOWN:
+		return exit_shutdown(v);
+	case SVM_EXIT_INVALID:
+		return exit_invalid(v);
+	case SVM_EXIT_NO_SVM:
+		/* This CPU is going away, or the machine is. */
+		set_tsk_need_resched(current);
+		return hv_hw_lost() ? -EIO : HV_LOOP;
+	}
+	return exit_unexpected(v);
+}
+
+/*
+ * Only what svm_fast_exit() called HV_SLOW comes here.  Most of it wanted the
+ * instruction's bytes: with them the fast way is taken again.
+ */
+int svm_slow_exit(struct hv_vcpu *v)
+{
+	struct svm_vmcb *c = to_svm(v)->vmcb;
+	u32 code = v->exit_code;
+	int len, ret;
+
+	switch (code) {
+	case SVM_EXIT_NPF:
+		return npf_slow(v);
+	case SVM_EXIT_MSR:
+		return c->exit_info1 & 1 ? hv_exit_wrmsr_slow(v) : hv_exit_rdmsr_slow(v);
+	case SVM_EXIT_TASK_SWITCH:
+		return hv_exit_insn(v);
+	}
+	if (hv_fetch(v, false))
+		return HV_LOOP;
+	len = hv_insn_length(v, false);
+	if (!len)
+		return HV_LOOP;
+	v->next_rip = v->regs.rip + len;
+	if (code == SVM_EXIT_PAUSE) {
+		/* A spinning guest: whoever it waits for may need this CPU. */
+		hv_retire(v, v->next_rip);
+		yield();
+		return HV_LOOP;
+	}
+	switch (code) {
+	case SVM_EXIT_CPUID:
+		ret = hv_exit_cpuid(v);
+		break;
+	case SVM_EXIT_HLT:
+		ret = hv_exit_hlt(v);
+		break;
+	case SVM_EXIT_VMMCALL:
+		ret = hv_exit_hypercall(v);
+		break;
+	case SVM_EXIT_XSETBV:
+		ret = hv_exit_xsetbv(v);
+		break;
+	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_READ + 15:
+		ret = exit_cr(v, code & 0xf, false);
+		break;
+	case SVM_EXIT_CR_WRITE ... SVM_EXIT_CR_WRITE + 15:
+		ret = exit_cr(v, code & 0xf, true);
+		break;
+	case SVM_EXIT_DR_READ ... SVM_EXIT_DR_READ + 7:
+		ret = exit_dr(v, code & 7, false);
+		break;
+	case SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE + 7:
+		ret = exit_dr(v, code & 7, true);
+		break;
+	default:
+		ret = skip(v);
+	}
+	if (ret == HV_SLOW)	/* LMSW or SMSW with a memory operand */
+		return hv_exit_insn(v);
+	return ret == HV_ENTER ? HV_LOOP : ret;
+}
