@@ -261,7 +261,7 @@ struct hv_vm {
 	u64 clock_tsc, clock_ns;	/* a point of that line */
 	u32 clock_mul;			/* and its slope, pvclock's way */
 	s8 clock_shift;
-	u64 clock_last_tsc;		/* highest host TSC seen, roughly */
+	s64 clock_slept;		/* host's suspended time that is in it, ns */
 	bool clock_uniform;		/* all vCPUs have the same TSC offset */
 	struct hrtimer clock_timer;	/* refreshes sampled pages */
 	struct list_head clock_link;	/* hv_clock.c: all VMs */
