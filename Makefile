@@ -47,7 +47,7 @@ help:
 	@echo 'check           the bounded test set; TEST=NAME runs one test'
 	@echo 'check-full      every test'
 	@echo 'check-sanitizer the kernel tests on a kernel with KASAN, lockdep and others'
-	@echo 'sanitizer-kernel  build that kernel (once, about 20 minutes)'
+	@echo 'sanitizer-kernel  build that kernel (once, about 10 minutes)'
 	@echo 'bench           measure exits beside KVM, write bench.json'
 	@echo 'Variables: BUILD=DIR (build), KDIR=DIR, CI=1 (warnings are errors), V=1 (show commands)'
 
@@ -170,7 +170,7 @@ $(BUILD)/selftests/guests/%.o: selftests/guests/%.S
 	$(call say,AS,$<) $(CC) $(guest_cflags) -Iinclude -Iselftests -MMD -MP -c -o $@ $<
 
 $(guests): %.elf: %.o $(guest_lib) selftests/guests/guest.ld
-	$(call say,LD,$@) $(LD) -m elf_x86_64 -nostdlib -static --no-warn-rwx-segments \
+	$(call say,LD,$@) $(LD) -m elf_x86_64 -nostdlib -static --no-warn-rwx-segments -z noexecstack \
 		-z max-page-size=4096 -T selftests/guests/guest.ld -o $@.64 $< $(guest_lib) && \
 		$(OBJCOPY) -I elf64-x86-64 -O elf32-i386 $@.64 $@
 

@@ -526,8 +526,8 @@ static void link_frame(struct job *job)
 			ioctl(job->out, TIOCSWINSZ, &size);
 		break;
 	case 't':
-		write_file("/proc/sysrq-trigger", "w");
 		write_file("/proc/sysrq-trigger", "l");
+		write_file("/proc/sysrq-trigger", "w");
 		break;
 	}
 	free(data);
