@@ -607,8 +607,11 @@ int hv_mmu_fault(struct hv_vcpu *v, u64 gpa, u32 access)
 	return ret == -EAGAIN ? HV_FAULT_RETRY : ret;
 }
 
+#define PREFAULT_LEAVES	512	/* at most in one call; the caller holds srcu */
+
 /*
- * Map ahead of time.  p->gpa and p->len tell what is left, also on errors:
+ * Map ahead of time.  p->gpa and p->len tell what is left, also on errors, and
+ * with 0 too: a call does a bounded part, for a change of slots waits for it.
  * -EINVAL not whole pages; -ENOENT no slot; -EACCES write to a read-only slot;
  * -EINTR signal; -ENOMEM; else the host's verdict (-EFAULT, -EHWPOISON).
  */
@@ -617,36 +620,33 @@ int hv_mmu_prefault(struct hv_vm *vm, struct hv_prefault *p)
 	bool write = p->flags & HV_ACCESS_WRITE;
 	const struct hv_memslot *s;
 	const struct hv_slots *slots;
+	int ret, leaves = 0;
 	u64 gfn, next;
-	int ret = 0, idx;
 
 	if (!PAGE_ALIGNED(p->gpa) || !PAGE_ALIGNED(p->len) || p->gpa + p->len < p->gpa)
 		return -EINVAL;
-	while (p->len && !ret) {
+	while (p->len && leaves < PREFAULT_LEAVES) {
 		if (signal_pending(current))
 			return -EINTR;
 		cond_resched();
-		/* Not held for longer: a change of slots waits for it. */
-		idx = srcu_read_lock(&vm->srcu);
 		gfn = p->gpa >> PAGE_SHIFT;
 		slots = hv_slots(vm);
 		s = hv_slot_find(slots, gfn);
 		if (!s)
-			ret = -ENOENT;
-		else if (write && (s->flags & HV_SLOT_READONLY))
-			ret = -EACCES;
-		else
-			ret = map_gfn(vm, slots, s, gfn, write, &next);
-		srcu_read_unlock(&vm->srcu, idx);
-		if (ret == -EAGAIN) {
-			ret = 0;
-		} else if (!ret) {
-			next = min(next << PAGE_SHIFT, p->gpa + p->len);
-			p->len -= next - p->gpa;
-			p->gpa = next;
-		}
+			return -ENOENT;
+		if (write && (s->flags & HV_SLOT_READONLY))
+			return -EACCES;
+		ret = map_gfn(vm, slots, s, gfn, write, &next);
+		if (ret == -EAGAIN)
+			continue;
+		if (ret)
+			return ret;
+		next = min(next << PAGE_SHIFT, p->gpa + p->len);
+		p->len -= next - p->gpa;
+		p->gpa = next;
+		leaves++;
 	}
-	return ret;
+	return 0;
 }
 
 /* ---- mmu notifier ---- */
