@@ -26,6 +26,13 @@ ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -fstack-protector-strong -fno-stri
 LIBHV_LIBS := -lZydis
 VMM_LIBS := -luring -lcap-ng -ljson-c
 
+# "make demo SHELL=1" means the demo's shell; to make the name means its own, here and below.
+ifeq ($(origin SHELL),command line)
+demo_shell := $(SHELL)
+override SHELL := /bin/sh
+MAKEOVERRIDES := $(filter-out SHELL=%,$(MAKEOVERRIDES))
+endif
+
 kernels := selftests/testbed/kernels
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(1)/include/generated/utsrelease.h 2>/dev/null)
 
@@ -194,7 +201,7 @@ sanitizer-kernel: setup
 	@selftests/testbed/sanitizer-kernel
 
 demo: setup
-	+@BUILD=$(BUILD) SHELL=$(if $(filter command line,$(origin SHELL)),$(SHELL)) selftests/demo/demo
+	+@BUILD=$(BUILD) DEMO_SHELL=$(demo_shell) selftests/demo/demo
 
 bench: setup
 	+@BUILD=$(BUILD) selftests/bench/bench
