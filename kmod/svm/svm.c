@@ -38,6 +38,7 @@ bool svm_nrips, svm_decode, svm_flush_by_asid, svm_clean, svm_v_spec_ctrl;
 u64 svm_iopm_pa, svm_msrpm_pa, svm_host_cr4_mce;
 
 static void *svm_iopm, *svm_msrpm;
+static u64 svm_spec_ctrl_mask;
 static bool svm_nx;
 static u32 svm_asids;
 static atomic64_t svm_unique;
@@ -129,6 +130,13 @@ static int svm_setup(void)
 	svm_asids = cpuid_ebx(0x8000000a);
 	if (svm_asids < 2)
 		return -ENODEV;
+	/* The entry code writes it where a fault would be fatal: never a bit more. */
+	if (boot_cpu_has(X86_FEATURE_IBRS))
+		svm_spec_ctrl_mask |= SPEC_CTRL_IBRS;
+	if (boot_cpu_has(X86_FEATURE_STIBP))
+		svm_spec_ctrl_mask |= SPEC_CTRL_STIBP;
+	if (boot_cpu_has(X86_FEATURE_AMD_SSBD) || boot_cpu_has(X86_FEATURE_SPEC_CTRL_SSBD))
+		svm_spec_ctrl_mask |= SPEC_CTRL_SSBD;
 	svm_host_cr4_mce = native_read_cr4() & X86_CR4_MCE;
 	svm_nx = boot_cpu_has(X86_FEATURE_NX);
 
@@ -253,6 +261,9 @@ static bool svm_cpu_in_use(void)
 
 static int svm_vm_create(struct hv_vm *vm)
 {
+	/* So that a vCPU's flushed_gen of 0 always means that it owes a flush. */
+	atomic64_set(&vm->mmu.flush_gen, 1);
+	vm->mmu.flush_done = 1;
 	return 0;
 }
 
@@ -419,7 +430,9 @@ static void svm_enter(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
 	struct svm_vmcb *vmcb = sv->vmcb;
-	u64 gen = atomic64_read(&v->vm->mmu.flush_gen), spec_ctrl = v->msrs.spec_ctrl;
+	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
+	u64 spec_ctrl = v->msrs.spec_ctrl & svm_spec_ctrl_mask;
+	u8 tpr = hv_lapic_get_cr8(v);
 	unsigned long ret;
 
 	if (unlikely(v->flushed_gen != gen || sv->asid_gen != sv->cpu->asid_gen))
@@ -430,6 +443,12 @@ static void svm_enter(struct hv_vcpu *v)
 	vmcb->rip = v->regs.rip;
 	vmcb->rflags = v->regs.rflags | X86_EFLAGS_FIXED;
 	vmcb->cr2 = v->cr2;
+	if (unlikely(tpr != sv->tpr)) {
+		sv->tpr = tpr;
+		vmcb->int_ctl = (vmcb->int_ctl & ~SVM_V_TPR) | tpr;
+	}
+	if (unlikely(svm_v_spec_ctrl))
+		vmcb->spec_ctrl = spec_ctrl;
 	if (unlikely(sv->nmi_step)) {
 		if (!sv->injected) {
 			vmcb->rflags |= X86_EFLAGS_TF | X86_EFLAGS_RF;

@@ -350,6 +350,7 @@ static int exit_shutdown(struct hv_vcpu *v)
 	/* APM 15.14.3: the VMCB's state is undefined now. */
 	svm_vmcb_init(to_svm(v));
 	svm_set_control(v);
+	svm_set_debug(v);
 	return hv_exit_shutdown(v);
 }
 

@@ -309,7 +309,6 @@ void svm_set_msrs(struct hv_vcpu *v)
 	c->sysenter_esp = canonical(m->sysenter_esp);
 	c->sysenter_eip = canonical(m->sysenter_eip);
 	c->g_pat = m->pat;
-	c->spec_ctrl = m->spec_ctrl;
 	/* Both live in the CPU while loaded; otherwise vcpu_load will do it. */
 	preempt_disable();
 	if (v->loaded && boot_cpu_has(X86_FEATURE_RDTSCP))
