@@ -198,7 +198,8 @@ static int gpr_number(ZydisRegister reg, uint8_t *high)
 	return -1;
 }
 
-static void memory_operand(struct x86_insn *insn, const ZydisDecodedOperandMem *mem)
+static void memory_operand(struct x86_insn *insn, const ZydisDecodedInstruction *z,
+			   const ZydisDecodedOperandMem *mem)
 {
 	if (mem->segment >= ZYDIS_REGISTER_ES && mem->segment <= ZYDIS_REGISTER_GS)
 		insn->mem_seg = mem->segment - ZYDIS_REGISTER_ES;
@@ -211,10 +212,20 @@ static void memory_operand(struct x86_insn *insn, const ZydisDecodedOperandMem *
 	insn->mem_index = gpr_number(mem->index, NULL);
 	insn->mem_scale = mem->scale;
 	insn->mem_disp = mem->disp.has_displacement ? mem->disp.value : 0;
+	/*
+	 * Base 5 with mod 0 is "no base, disp32" whatever REX.B says.  Zydis 4.0 takes it for
+	 * R13D if the address size is 32 bits (its issue 592).
+	 */
+	if (z->raw.modrm.offset && z->raw.modrm.mod == 0 && z->raw.modrm.rm == 4 &&
+	    z->address_width != 16 && z->raw.sib.base == 5) {
+		insn->mem_base = -1;
+		insn->mem_disp = z->raw.disp.value;
+	}
 }
 
 /* False: an operand the emulator does not have. */
-static bool operand(struct x86_insn *insn, struct x86_operand *o, const ZydisDecodedOperand *z)
+static bool operand(struct x86_insn *insn, struct x86_operand *o,
+		    const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *z)
 {
 	int reg;
 
@@ -245,7 +256,7 @@ static bool operand(struct x86_insn *insn, struct x86_operand *o, const ZydisDec
 		if (z->mem.type != ZYDIS_MEMOP_TYPE_MEM)
 			return z->mem.type == ZYDIS_MEMOP_TYPE_AGEN;
 		o->type = OPD_MEM;
-		memory_operand(insn, &z->mem);
+		memory_operand(insn, zi, &z->mem);
 		return true;
 	case ZYDIS_OPERAND_TYPE_IMMEDIATE:
 		o->type = OPD_IMM;
@@ -281,7 +292,7 @@ static void string_operands(struct x86_insn *insn, const ZydisDecodedInstruction
 	for (i = 0; i < z->operand_count; i++)
 		if (zo[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
 		    gpr_number(zo[i].mem.base, NULL) == HV_RSI)
-			memory_operand(insn, &zo[i].mem);
+			memory_operand(insn, z, &zo[i].mem);
 	insn->single = insn->op != OP_MOVS && insn->op != OP_CMPS;
 }
 
@@ -315,7 +326,7 @@ static void translate(struct x86_insn *insn, const ZydisDecodedInstruction *z,
 	}
 
 	for (i = 0; i < z->operand_count_visible; i++) {
-		if (i >= COUNT(insn->opd) || !operand(insn, &insn->opd[i], &zo[i])) {
+		if (i >= COUNT(insn->opd) || !operand(insn, &insn->opd[i], z, &zo[i])) {
 			insn->op = OP_UNKNOWN;
 			return;
 		}

@@ -241,10 +241,16 @@ static int do_push(struct x86_ctx *c)
 	if (insn->opd[0].type == OPD_SEG)
 		return -ENOTSUP;
 	top = (x86_reg_read(c, &sp) - insn->opsize) & size_mask(c->stack_size);
-	/* Translate the stack before the source is read: reading a device cannot be undone. */
-	ret = x86_ref_get(c, HV_SS, top, insn->opsize, HV_ACCESS_WRITE, &dst);
+	/* Translate both before the source is read: reading a device cannot be undone. */
+	if (insn->opd[0].type == OPD_MEM)
+		ret = x86_ref_get(c, insn->mem_seg, x86_operand_offset(c), insn->opsize,
+				  HV_ACCESS_READ, &src);
+	else
+		ret = operand_read(c, &insn->opd[0], 0, NULL, &value);
 	if (!ret)
-		ret = operand_read(c, &insn->opd[0], HV_ACCESS_READ, &src, &value);
+		ret = x86_ref_get(c, HV_SS, top, insn->opsize, HV_ACCESS_WRITE, &dst);
+	if (!ret && insn->opd[0].type == OPD_MEM)
+		ret = x86_ref_read(c, &src, &value);
 	if (!ret)
 		ret = x86_ref_write(c, &dst, &value);
 	if (!ret)

@@ -197,7 +197,7 @@ int x86_ref_get(struct x86_ctx *c, unsigned int seg, uint64_t offset, uint32_t s
 	if (ret)
 		return ret;
 	if (c->cpl == 3 && (ctl->cr0 & X86_CR0_AM) && (c->r.rflags & X86_AC_FLAG) &&
-	    size <= 8 && (linear & (size - 1)))
+	    (linear & ((size < 16 ? size : 16) - 1)))
 		return x86_fault(c, X86_AC, 0);
 
 	ref->size = size;

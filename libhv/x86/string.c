@@ -34,7 +34,10 @@ static int iteration(struct x86_ctx *c)
 	struct x86_ref src, dst;
 	int ret = 0;
 
-	/* Which pointers are used, and both translations, before anything is touched. */
+	/*
+	 * Which pointers are used, and both translations, before anything is touched.  Of two
+	 * faults an AMD CPU reports the destination's for CMPS, the source's for MOVS.
+	 */
 	switch (insn->op) {
 	case OP_LODS: case OP_OUTS:
 		uses_di = false;
@@ -43,14 +46,13 @@ static int iteration(struct x86_ctx *c)
 		uses_si = false;
 		break;
 	}
-	if (uses_si)
+	if (insn->op == OP_SCAS || insn->op == OP_CMPS)
+		ret = x86_ref_get(c, HV_ES, x86_reg_read(c, &di), size, HV_ACCESS_READ, &dst);
+	if (!ret && uses_si)
 		ret = x86_ref_get(c, insn->mem_seg, x86_reg_read(c, &si), size, HV_ACCESS_READ,
 				  &src);
-	if (!ret && uses_di)
-		ret = x86_ref_get(c, HV_ES, x86_reg_read(c, &di), size,
-				  insn->op == OP_SCAS || insn->op == OP_CMPS ? HV_ACCESS_READ
-									     : HV_ACCESS_WRITE,
-				  &dst);
+	if (!ret && uses_di && insn->op != OP_SCAS && insn->op != OP_CMPS)
+		ret = x86_ref_get(c, HV_ES, x86_reg_read(c, &di), size, HV_ACCESS_WRITE, &dst);
 	if (!ret && uses_si)
 		ret = x86_ref_read(c, &src, &a);
 	if (ret)

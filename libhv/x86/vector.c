@@ -140,9 +140,8 @@ int x86_vector_move(struct x86_ctx *c)
 	if (ret)
 		return ret;
 	if (insn->vec & VEC_ALIGNED) {
-		ret = x86_linear(c, insn->mem_seg, offset, insn->opsize, HV_ACCESS_READ, &linear);
-		if (ret)
-			return ret;
+		/* Misalignment comes before limits; x86_ref_get() repeats the other checks. */
+		x86_linear(c, insn->mem_seg, offset, insn->opsize, HV_ACCESS_READ, &linear);
 		if (linear & (insn->opsize - 1))
 			return x86_fault(c, X86_GP, 0);
 	}
