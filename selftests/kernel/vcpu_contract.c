@@ -26,7 +26,9 @@ static atomic_int running, result, reason;
 static void *runner(void *arg)
 {
 	atomic_store(&running, 1);
-	atomic_store(&result, hv_vcpu_run(t.vcpu[0]));
+	do {
+		atomic_store(&result, hv_vcpu_run(t.vcpu[0]));
+	} while (!result && t.vcpu[0]->run->exit_reason == HV_EXIT_NONE);
 	atomic_store(&reason, t.vcpu[0]->run->exit_reason);
 	atomic_store(&running, 2);
 	return NULL;

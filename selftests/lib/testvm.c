@@ -125,6 +125,8 @@ static void enter_mode(struct testvm *t, uint32_t id, uint64_t rip, bool is_long
 	struct hv_mp *mp;
 	int i;
 
+	v->run->retire = 0;		/* of an exit that nobody will complete */
+	v->run->dirty = 0;
 	tables(t);
 	TRY(hv_vcpu_get_state(v, HV_GROUP(HV_GROUP_REGS) | HV_GROUP(HV_GROUP_SEGS) |
 			      HV_GROUP(HV_GROUP_CONTROL) | HV_GROUP(HV_GROUP_MP)));
@@ -178,6 +180,8 @@ void testvm_real(struct testvm *t, uint32_t id, uint16_t cs, uint16_t ip)
 	struct hv_regs *r;
 	struct hv_mp *mp;
 
+	v->run->retire = 0;
+	v->run->dirty = 0;
 	TRY(hv_vcpu_get_state(v, HV_GROUP(HV_GROUP_REGS) | HV_GROUP(HV_GROUP_SEGS) |
 			      HV_GROUP(HV_GROUP_MP)));
 	s = hv_vcpu_segs(v);
