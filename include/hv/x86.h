@@ -47,6 +47,8 @@ struct hv_x86_cache;
  * @debug:	NULL: no data breakpoints are checked.
  * @xsave:	standard-format XSAVE image; NULL: no vector instructions, PKRU reads as 0.
  * @xsave_size:	of it, in bytes.
+ * @avx_offset, @pkru_offset: where it has these components, 0: not at all.  hv_x86_init() takes
+ *		them from this machine's CPUID, which is right for an image of this machine.
  * @phys_bits:	the guest's physical address width.
  * @flags:	HV_X86_*.
  *
@@ -65,6 +67,8 @@ struct hv_x86 {
 	struct hv_events *events;
 	uint8_t *xsave;
 	uint32_t xsave_size;
+	uint16_t avx_offset;
+	uint16_t pkru_offset;
 	uint32_t phys_bits;
 	uint32_t flags;
 

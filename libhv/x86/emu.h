@@ -180,6 +180,7 @@ bool x86_condition(uint64_t rflags, unsigned int cond);
 int x86_string(struct x86_ctx *c);
 int x86_vector_move(struct x86_ctx *c);
 int x86_segment_load(struct x86_ctx *c, unsigned int seg, uint16_t selector);
+void x86_xsave_init(struct hv_x86 *x);
 int x86_pkru(struct hv_x86 *x, uint32_t *pkru);
 
 #endif /* _LIBHV_X86_EMU_H */

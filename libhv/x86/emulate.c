@@ -442,6 +442,7 @@ int hv_x86_init(struct hv_x86 *x, const struct hv_x86_ops *ops, void *opaque)
 	x->ops = ops;
 	x->opaque = opaque;
 	x->phys_bits = 48;
+	x86_xsave_init(x);
 	return x86_cache_new(&x->cache);
 }
 

@@ -17,30 +17,24 @@
 #define COMPONENT_AVX	2
 #define COMPONENT_PKRU	9
 
-/* Where the standard format has a component: the same for the host's and the guest's image. */
-static unsigned int component_offset(const struct hv_x86 *x, unsigned int component,
-				     unsigned int *size)
-{
-	unsigned int eax, ebx, ecx, edx;
-
-	if (component == COMPONENT_SSE) {
-		*size = 256;
-		return XMM_OFFSET;
-	}
-	if (!__get_cpuid_count(0xd, component, &eax, &ebx, &ecx, &edx) || !eax ||
-	    ebx + eax > x->xsave_size)
-		return 0;
-	*size = eax;
-	return ebx;
-}
-
 /* The component's bytes, brought out of the initial state if @write; NULL: not there. */
 static uint8_t *component(struct hv_x86 *x, unsigned int number, bool write)
 {
-	unsigned int size, offset = component_offset(x, number, &size);
+	unsigned int offset, size = 256;
 	uint64_t bv;
 
-	if (!offset)
+	switch (number) {
+	case COMPONENT_SSE:
+		offset = XMM_OFFSET;
+		break;
+	case COMPONENT_AVX:
+		offset = x->avx_offset;
+		break;
+	default:
+		offset = x->pkru_offset;
+		size = 4;
+	}
+	if (!offset || offset + size > x->xsave_size)
 		return NULL;
 	memcpy(&bv, x->xsave + XSTATE_BV, sizeof(bv));
 	if (!(bv & (1ULL << number))) {
@@ -52,6 +46,17 @@ static uint8_t *component(struct hv_x86 *x, unsigned int number, bool write)
 		}
 	}
 	return x->xsave + offset;
+}
+
+/* The standard format is the same for the host's and the guest's image. */
+void x86_xsave_init(struct hv_x86 *x)
+{
+	unsigned int eax, ebx, ecx, edx;
+
+	if (__get_cpuid_count(0xd, COMPONENT_AVX, &eax, &ebx, &ecx, &edx) && eax)
+		x->avx_offset = ebx;
+	if (__get_cpuid_count(0xd, COMPONENT_PKRU, &eax, &ebx, &ecx, &edx) && eax)
+		x->pkru_offset = ebx;
 }
 
 static int need_xsave(struct hv_x86 *x)
