@@ -6,3 +6,16 @@
  * by device.c only.  Order does not matter.
  */
 DEVICE_TYPE(pci_host)
+DEVICE_TYPE(platform)
+DEVICE_TYPE(pic)
+DEVICE_TYPE(ioapic)
+DEVICE_TYPE(lpc)
+DEVICE_TYPE(pit)
+DEVICE_TYPE(rtc)
+DEVICE_TYPE(kbd)
+DEVICE_TYPE(uart)
+DEVICE_TYPE(pvpanic)
+DEVICE_TYPE(fwcfg)
+DEVICE_TYPE(debugcon)
+DEVICE_TYPE(debugexit)
+DEVICE_TYPE(testdev)
