@@ -45,6 +45,10 @@ int hv_insn_length(struct hv_vcpu *v, bool atomic)
 		return v->next_rip - v->regs.rip;
 	if (!v->insn.avail && hv_fetch(v, atomic))
 		return 0;
+	/* CPUID, RDMSR and WRMSR as everybody writes them: two bytes in every mode. */
+	if (v->insn.bytes[0] == 0x0f && v->insn.avail >= 2 &&
+	    (v->insn.bytes[1] == 0xa2 || (v->insn.bytes[1] & 0xfd) == 0x30))
+		return 2;
 	len = hv_decode_length(v->insn.bytes, v->insn.avail, hv_code_mode(v));
 	if (len > 0)
 		return len;

@@ -11,6 +11,8 @@
  * accessed here only at addresses that the CPU has translated already.
  */
 #include <linux/kernel.h>
+#include <linux/nospec.h>
+#include <linux/uaccess.h>
 #include <asm/processor-flags.h>
 #include "hv.h"
 #include "hv_decode.h"
@@ -99,10 +101,13 @@ static __always_inline int walk_levels(struct walk *w, u64 table, int level)
 	return WALK_FAULT;
 }
 
-/* The four PDPTEs come from memory, as on AMD; they hold no permissions. */
+/*
+ * The four PDPTEs come from memory, as on AMD; they hold no permissions.  Their
+ * low reserved bits are not checked: QEMU's CPU sets A among them.
+ */
 static int walk_pae(struct walk *w, u64 cr3)
 {
-	u64 e, rsvd = w->rsvd | PT_NX | 0x1e6;
+	u64 e, rsvd = w->rsvd | PT_NX;
 	int ret;
 
 	ret = read_entry(w, (cr3 & 0xffffffe0) + ((w->gva >> 30) & 3) * 8, &e);
@@ -249,6 +254,66 @@ static int fetch_short(struct hv_vcpu *v, enum fetch_end end, u64 lin, u32 err, 
 	return -EFAULT;
 }
 
+/*
+ * The usual case in one breath: 64-bit code in one page, its tables in the slot
+ * last used, nothing unusual in any entry.  False leaves everything to the
+ * general walk.  All loads share one open user access, inside which no function
+ * may be called; the index mask keeps a mispredicted bound inside the slot.
+ */
+static __always_inline bool fetch_straight(struct hv_vcpu *v, u64 lin, bool user)
+{
+	const struct hv_slots *slots = hv_slots(v->vm);
+	const struct hv_memslot *s = &slots->slot[READ_ONCE(slots->last)];
+	u64 base = s->gfn << PAGE_SHIFT, size = s->npages << PAGE_SHIFT, table = v->cr3;
+	u64 rsvd = PT_ADDR >> v->vm->gpa_bits << v->vm->gpa_bits;
+	u64 e, off, perm = PT_U, nx = 0, lo, hi;
+	int shift;
+
+	if (unlikely(!slots->count || (lin & ~PAGE_MASK) > PAGE_SIZE - 16))
+		return false;
+	pagefault_disable();
+	if (unlikely(!user_access_begin((void __user *)s->hva, size)))
+		goto out;
+	for (shift = v->cr4 & X86_CR4_LA57 ? 48 : 39;; shift -= 9) {
+		off = (table & PT_ADDR) + (lin >> shift & 511) * 8 - base;
+		if (unlikely(off >= size))
+			goto out_end;
+		off = array_index_nospec(off, size);
+		unsafe_get_user(e, (u64 __user *)(s->hva + off), out_end);
+		perm &= e;
+		nx |= e;
+		if (unlikely(!(e & PT_P) || (e & rsvd)))
+			goto out_end;
+		if (shift == 12 || (e & PT_PS))
+			break;
+		table = e;
+	}
+	off = (1ULL << shift) - 1;
+	if (unlikely(shift > 30 || (e & off & PT_ADDR & ~(1ULL << 12))))
+		goto out_end;
+	off = ((e & PT_ADDR & ~off) | (lin & off)) - base;
+	if (unlikely(off >= size))
+		goto out_end;
+	off = array_index_nospec(off, size);
+	unsafe_get_user(lo, (u64 __user *)(s->hva + off), out_end);
+	unsafe_get_user(hi, (u64 __user *)(s->hva + off + 8), out_end);
+	user_access_end();
+	pagefault_enable();
+	if (unlikely((nx & PT_NX) ||
+		     (user ? !(perm & PT_U) : (perm & PT_U) && (v->cr4 & X86_CR4_SMEP))))
+		return false;
+	memcpy(v->insn.bytes, &lo, 8);
+	memcpy(v->insn.bytes + 8, &hi, 8);
+	v->insn.avail = 15;
+	return true;
+
+out_end:
+	user_access_end();
+out:
+	pagefault_enable();
+	return false;
+}
+
 static bool canonical(const struct hv_vcpu *v, u64 gva)
 {
 	int shift = v->cr4 & X86_CR4_LA57 ? 7 : 16;
@@ -287,6 +352,8 @@ int hv_fetch(struct hv_vcpu *v, bool atomic)
 		}
 	}
 	user = hv_ops->get_cpl(v) == 3;
+	if (likely(atomic && wide && fetch_straight(v, lin, user)))
+		return 0;
 	first = min_t(int, n, PAGE_SIZE - (lin & ~PAGE_MASK));
 
 	ret = fetch_page(v, lin, user, v->insn.bytes, first, &err, atomic);
