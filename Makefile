@@ -121,7 +121,8 @@ define build-module
 	$(Q)find Kbuild kmod include -type d -exec mkdir -p $(2)/{} \;
 	$(Q)find Kbuild kmod include -type f -exec sh -c \
 		'for f; do [ -L $(2)/$$f ] || ln -s "$(CURDIR)/$$f" $(2)/$$f; done' sh {} +
-	+$(Q)$(MAKE) $(if $(V),,-s) -C $(1) M=$(abspath $(2)) $(if $(CI),KCFLAGS=-Werror) modules
+	+$(Q)$(MAKE) $(if $(V),,-s) -C $(1) M=$(abspath $(2)) CONFIG_DEBUG_INFO_BTF_MODULES= \
+		$(if $(CI),KCFLAGS=-Werror) modules
 endef
 
 module:
@@ -133,7 +134,7 @@ module-missing:
 		"Install linux-headers-$$(uname -r), or say make KDIR=DIR with the headers of the kernel you want." >&2
 
 module-6.1 module-6.12 module-sanitizer: module-%:
-	@$(MAKE) --no-print-directory module KDIR="$$($(kernels) $* kdir)"
+	+@kdir=$$($(kernels) $* kdir) && $(MAKE) --no-print-directory module KDIR="$$kdir"
 
 # -- tests ----------------------------------------------------------------------------------
 
@@ -186,10 +187,14 @@ OBJCOPY ?= objcopy
 setup:
 	@selftests/setup
 
-# What every check needs. setup comes first, so the rest is a make of its own.
+# What every check needs. setup comes first, so the rest is a make of its own, with all CPUs unless
+# the caller said how many.
+jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 check-build: setup
-	+@$(MAKE) --no-print-directory CI=1 libhv vmm selftests
-	+@for k in $(CHECK_KERNELS); do $(MAKE) --no-print-directory CI=1 module-$$k || exit; done
+	$(if $(filter sanitizer,$(CHECK_KERNELS)),@selftests/testbed/sanitizer-kernel)
+	+@$(MAKE) --no-print-directory $(jobs) CI=1 libhv vmm selftests
+	+@for k in $(CHECK_KERNELS); do $(MAKE) --no-print-directory $(jobs) CI=1 module-$$k || exit; done
 
 check check-full: CHECK_KERNELS := 6.1 6.12
 check-sanitizer: CHECK_KERNELS := sanitizer
@@ -225,7 +230,7 @@ install: libhv vmm
 		'Version: $(HV_VERSION)' 'Cflags: -I$(PREFIX)/include' 'Libs: -L$(LIBDIR) -lhv' \
 		>$(DESTDIR)$(LIBDIR)/pkgconfig/libhv.pc
 	$(if $(MAN1),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(MAN1))
-	$(if $(KO),install -D -m 644 -t $(KO_DIR) $(KO),@echo 'no hv.ko for $(KDIR) was built, none installed')
+	$(if $(KO),install -D -m 644 -t $(KO_DIR) $(KO) && strip --strip-debug $(KO_DIR)/hv.ko,@echo 'no hv.ko for $(KDIR) was built, none installed')
 	$(if $(DESTDIR),,ldconfig $(if $(KO),&& depmod $(RELEASE)))
 
 uninstall:
