@@ -384,15 +384,17 @@ static ZyanStatus zydis_decode(const struct x86_ctx *c, const uint8_t *bytes, un
 	return status;
 }
 
-void x86_describe(struct x86_ctx *c, const uint8_t *bytes, unsigned int len, const char *what)
+/* The line for hv_vcpu_error(): what failed, the bytes, where and in which mode. */
+void x86_describe(struct x86_ctx *c, const char *what)
 {
+	const unsigned int len = c->insn ? c->insn->length : c->bytes_len;
 	struct hv_x86 *x = c->x;
 	size_t pos;
 	unsigned int i;
 
 	pos = snprintf(x->error, sizeof(x->error), "%s:", what);
 	for (i = 0; i < len && pos < sizeof(x->error); i++)
-		pos += snprintf(x->error + pos, sizeof(x->error) - pos, " %02x", bytes[i]);
+		pos += snprintf(x->error + pos, sizeof(x->error) - pos, " %02x", c->bytes[i]);
 	if (pos < sizeof(x->error))
 		snprintf(x->error + pos, sizeof(x->error) - pos,
 			 " at %04x:%llx, %u-bit %s mode, CPL %u",
@@ -422,38 +424,37 @@ static unsigned int cache_slot(const uint64_t key[2])
 int x86_decode(struct x86_ctx *c)
 {
 	const struct hv_x86_hint *hint = c->hint;
-	uint8_t bytes[16] = { 0 };
 	struct cache_entry *e;
-	unsigned int len;
 	ZyanStatus status;
 	uint64_t key[2];
+	char what[64];
 	int ret;
 
-	len = hint->insn_len < INSN_MAX ? hint->insn_len : INSN_MAX;
-	memcpy(bytes, hint->insn, len);
-	if (!len) {
-		ret = x86_fetch(c, bytes, 0, &len);
+	c->bytes_len = hint->insn_len < INSN_MAX ? hint->insn_len : INSN_MAX;
+	memcpy(c->bytes, hint->insn, c->bytes_len);
+	if (!c->bytes_len) {
+		ret = x86_fetch(c, c->bytes, &c->bytes_len);
 		if (ret)
 			return ret;
 	}
 
 	for (;;) {
-		cache_key(c, bytes, key);
+		cache_key(c, c->bytes, key);
 		e = &c->x->cache->entry[cache_slot(key)];
-		/* Bytes beyond @len are zeroes of our own: do not take them for the guest's. */
+		/* Bytes we do not have are zeroes of our own: do not take them for the guest's. */
 		if (e->key[0] == key[0] && e->key[1] == key[1] && e->insn.length &&
-		    e->insn.length <= len)
+		    e->insn.length <= c->bytes_len)
 			break;
 		e->insn.length = 0;
-		status = zydis_decode(c, bytes, len, &e->insn);
+		status = zydis_decode(c, c->bytes, c->bytes_len, &e->insn);
 		if (ZYAN_SUCCESS(status)) {
 			e->key[0] = key[0];
 			e->key[1] = key[1];
 			break;
 		}
 		e->insn.length = 0;
-		if (status == ZYDIS_STATUS_NO_MORE_DATA && len < INSN_MAX) {
-			ret = x86_fetch(c, bytes, len, &len);
+		if (status == ZYDIS_STATUS_NO_MORE_DATA && c->bytes_len < INSN_MAX) {
+			ret = x86_fetch(c, c->bytes, &c->bytes_len);
 			if (ret)
 				return ret;
 			continue;
@@ -462,18 +463,17 @@ int x86_decode(struct x86_ctx *c)
 		    status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
 			return x86_fault(c, X86_GP, 0);
 		/* All ones is what code in no memory reads as; LOCK where none may be is #UD. */
-		if (status == ZYDIS_STATUS_ILLEGAL_LOCK || (bytes[0] == 0xff && bytes[1] == 0xff))
+		if (status == ZYDIS_STATUS_ILLEGAL_LOCK ||
+		    (c->bytes[0] == 0xff && c->bytes[1] == 0xff))
 			return x86_fault(c, X86_UD, 0);
-		x86_describe(c, bytes, len, "cannot decode instruction");
+		x86_describe(c, "cannot decode instruction");
 		return -ENOTSUP;
 	}
 
 	c->insn = &e->insn;
 	if (e->insn.op == OP_UNKNOWN || e->insn.op == OP_REFUSE) {
-		char what[64];
-
 		snprintf(what, sizeof(what), "cannot emulate %s", e->insn.name);
-		x86_describe(c, bytes, e->insn.length, what);
+		x86_describe(c, what);
 		return -ENOTSUP;
 	}
 	return 0;

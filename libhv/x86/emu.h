@@ -112,6 +112,8 @@ struct x86_ctx {
 	struct hv_x86 *x;
 	const struct hv_x86_hint *hint;
 	const struct x86_insn *insn;
+	uint8_t bytes[16];	/* of the instruction, as far as read */
+	unsigned int bytes_len;
 	struct hv_regs r;	/* working copy; committed when the instruction is through */
 	enum x86_mode mode;
 	uint8_t cpl;
@@ -153,7 +155,7 @@ static inline int x86_fault(struct x86_ctx *c, uint8_t vector, uint32_t code)
 int x86_cache_new(struct hv_x86_cache **cache);
 void x86_cache_free(struct hv_x86_cache *cache);
 int x86_decode(struct x86_ctx *c);
-void x86_describe(struct x86_ctx *c, const uint8_t *bytes, unsigned int len, const char *what);
+void x86_describe(struct x86_ctx *c, const char *what);
 
 /* mem.c */
 int x86_mode_init(struct x86_ctx *c);
@@ -166,7 +168,7 @@ int x86_ref_get(struct x86_ctx *c, unsigned int seg, uint64_t offset, uint32_t s
 		uint32_t access, struct x86_ref *ref);
 int x86_ref_read(struct x86_ctx *c, const struct x86_ref *ref, void *buf);
 int x86_ref_write(struct x86_ctx *c, const struct x86_ref *ref, const void *buf);
-int x86_fetch(struct x86_ctx *c, uint8_t *buf, unsigned int have, unsigned int *len);
+int x86_fetch(struct x86_ctx *c, uint8_t *buf, unsigned int *len);
 int x86_system_read(struct x86_ctx *c, uint64_t linear, void *buf, unsigned int len);
 int x86_system_write(struct x86_ctx *c, uint64_t linear, const void *buf, unsigned int len);
 

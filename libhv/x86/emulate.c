@@ -427,8 +427,7 @@ int hv_x86_emulate(struct hv_x86 *x, const struct hv_x86_hint *hint)
 		return raise(&c, c.vector, c.error_code, c.payload);
 	default:
 		if (!x->error[0])
-			x86_describe(&c, hint->insn, c.insn ? c.insn->length : hint->insn_len,
-				     "emulation failed");
+			x86_describe(&c, "cannot complete instruction");
 		return ret;
 	}
 	if (c.dr6)

@@ -263,11 +263,12 @@ int x86_ref_write(struct x86_ctx *c, const struct x86_ref *ref, const void *buf)
 }
 
 /**
- * x86_fetch() - more instruction bytes: those after the @have we hold, up to the page's end.
+ * x86_fetch() - more instruction bytes: those after the *@len we hold, up to the page's end.
  * Code in no memory reads as all ones.
  */
-int x86_fetch(struct x86_ctx *c, uint8_t *buf, unsigned int have, unsigned int *len)
+int x86_fetch(struct x86_ctx *c, uint8_t *buf, unsigned int *len)
 {
+	const unsigned int have = *len;
 	const struct hv_seg *cs = &c->x->segs->seg[HV_CS];
 	uint64_t offset = c->r.rip + have, linear, gpa;
 	unsigned int n;
