@@ -257,8 +257,10 @@ void svm_update_tpr(struct hv_vcpu *v)
 
 	sv->tpr = tpr;
 	c->int_ctl = (c->int_ctl & ~SVM_V_TPR) | tpr;
-	/* A lower TPR would let this interrupt through: be there when it is set. */
-	if (irr >= 0 && irr >> 4 <= tpr)
+	/* A lower TPR would let an interrupt through, a higher one makes the window
+	 * pointless: be there when it is set.  (TCG 7.2 moreover dies of a CR8 write
+	 * while V_IRQ is set.) */
+	if (irr >= 0 || (c->intercept[SVM_IC_MISC1] & SVM_I1_VINTR))
 		ic |= SVM_CR_WRITE(8);
 	if (ic != c->intercept[SVM_IC_CR]) {
 		c->intercept[SVM_IC_CR] = ic;
