@@ -149,6 +149,9 @@ const char *hv_refusal(struct hv_dev *dev, int err, char *buf, size_t len)
 	else if (err == -ENOMEM)
 		snprintf(buf, len, "the host has no memory left for this guest (or its memory "
 			 "cgroup allows no more)");
+	else if (err == -ENODATA)
+		snprintf(buf, len, "the guest has no CPUID table: hv_vm_set_cpuid() comes before the "
+			 "first vCPU");
 	else if (err == -EINVAL)
 		snprintf(buf, len, "the module refuses what was asked: libhv and hv.ko may be of "
 			 "different versions, or this host lacks a feature");

@@ -236,6 +236,7 @@ int hv_vm_kick(struct hv_vm *vm);
  * @id:		0 to hv_info.max_vcpus - 1; the initial APIC id.
  *
  * It starts in the state after reset (APs wait for SIPI).
+ * -ENODATA: the VM has no CPUID table yet; -EEXIST: there is a vCPU of this id.
  */
 int hv_vcpu_create(struct hv_vm *vm, uint32_t id, struct hv_vcpu **vcpu);
 void hv_vcpu_destroy(struct hv_vcpu *vcpu);
