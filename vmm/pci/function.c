@@ -323,7 +323,11 @@ void pci_device_saving(struct pci_device *pci)
 int pci_device_loaded(struct pci_device *pci)
 {
 	unsigned int i;
+	uint8_t byte;
 
+	/* A bool that is neither 0 nor 1 is undefined, and any byte may have come. */
+	memcpy(&byte, &pci->intx, 1);
+	pci->intx = byte != 0;
 	/* Where neither guest nor status can change a bit, it is this function's own. */
 	for (i = 0; i < PCI_CONFIG_SIZE; i++) {
 		uint8_t fixed = ~(pci->writable[i] | pci->clear[i]);

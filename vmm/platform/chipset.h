@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "vmm/bus.h"
 #include "vmm/device.h"
@@ -48,6 +49,15 @@ static inline int chipset_region_add(struct device *dev, struct bus *bus,
 		.prio = BUS_PRIO_FIXED,
 	};
 	return bus_region_add(bus, region);
+}
+
+/* After a load: any byte may have come, and a bool that is neither 0 nor 1 is undefined. */
+static inline void chipset_fix_bool(bool *b)
+{
+	uint8_t byte;
+
+	memcpy(&byte, b, 1);
+	*b = byte != 0;
 }
 
 #define CHIPSET_FIELDS(array_) .fields = array_, .nr_fields = sizeof(array_) / sizeof(array_[0])

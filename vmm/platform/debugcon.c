@@ -83,8 +83,10 @@ static int debugcon_loaded(struct device *dev)
 	struct debugcon *con = (struct debugcon *)dev;
 	unsigned int i;
 
-	if (con->len >= LINE)
+	if (con->len >= LINE) {
+		con->len = 0;
 		return -EINVAL;
+	}
 	for (i = 0; i < con->len; i++)
 		if (con->line[i] < ' ' || con->line[i] == 0x7f)
 			con->line[i] = '?';

@@ -463,6 +463,12 @@ static int pic_loaded(struct device *dev)
 		chip->base &= 0xf8;
 		chip->lowest &= 7;
 		chip->state %= PIC_STATES;
+		chipset_fix_bool(&chip->auto_eoi);
+		chipset_fix_bool(&chip->rotate_auto_eoi);
+		chipset_fix_bool(&chip->nested);
+		chipset_fix_bool(&chip->special_mask);
+		chipset_fix_bool(&chip->read_isr);
+		chipset_fix_bool(&chip->poll);
 	}
 	/* The module's line is not part of this stream: say it again. */
 	pic->intr = !(chip_request(&pic->chip[0], true) >= 0);

@@ -525,6 +525,14 @@ static int pit_loaded(struct device *dev)
 	for (n = 0; n < CHANNELS; n++) {
 		struct pit_channel *c = &pit->channel[n];
 
+		chipset_fix_bool(&c->bcd);
+		chipset_fix_bool(&c->gate);
+		chipset_fix_bool(&c->loaded);
+		chipset_fix_bool(&c->counting);
+		chipset_fix_bool(&c->write_high);
+		chipset_fix_bool(&c->read_high);
+		chipset_fix_bool(&c->null_count);
+		chipset_fix_bool(&c->status_latched);
 		/* start_ns may lie in the past only, and elapsed times must not overflow. */
 		if (c->mode > 5 || c->access > ACCESS_BOTH || c->access == ACCESS_LATCH ||
 		    c->latched > 2 || !c->count || c->count > 65536 || c->next_count > 65536 ||

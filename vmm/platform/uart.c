@@ -429,8 +429,11 @@ static int uart_loaded(struct device *dev)
 	struct uart *uart = (struct uart *)dev;
 
 	if (uart->rx.head >= FIFO_SIZE || uart->rx.count > FIFO_SIZE ||
-	    uart->tx.head >= FIFO_SIZE || uart->tx.count > FIFO_SIZE)
+	    uart->tx.head >= FIFO_SIZE || uart->tx.count > FIFO_SIZE) {
+		uart->rx = uart->tx = (struct uart_fifo){ 0 };
 		return -EINVAL;
+	}
+	chipset_fix_bool(&uart->tx_event);
 	uart->ier &= IER_MASK;
 	uart->fcr &= FCR_KEPT;
 	uart->mcr &= MCR_MASK;
