@@ -231,23 +231,38 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 	return 1;
 }
 
-void virtq_unpop(struct virtq *q, struct virtq_chain *chain)
-{
-	chain_unpin(q, chain, 0);
-	q->last_avail--;
-	q->in_flight--;
-}
-
-void virtq_push(struct virtq *q, struct virtq_chain *chain, uint32_t written)
+void virtq_fill(struct virtq *q, struct virtq_chain *chain, uint32_t written, unsigned int n)
 {
 	struct vring_used_elem elem = { .id = chain->head, .len = written };
-	unsigned int offset = USED_RING + 8 * (q->used_idx % q->size);
+	unsigned int offset = USED_RING + 8 * ((q->used_idx + n) % q->size);
 
 	chain_unpin(q, chain, written);
 	memcpy((uint8_t *)q->used.hva + offset, &elem, sizeof(elem));
 	guest_pin_dirty(q->vm, &q->used, offset, sizeof(elem));
-	q->used_idx++;
-	q->in_flight--;
+}
+
+void virtq_advance(struct virtq *q, unsigned int count)
+{
+	q->used_idx += count;
+	q->in_flight -= count;
+}
+
+void virtq_rewind(struct virtq *q, unsigned int count)
+{
+	q->last_avail -= count;
+	q->in_flight -= count;
+}
+
+void virtq_unpop(struct virtq *q, struct virtq_chain *chain)
+{
+	chain_unpin(q, chain, 0);
+	virtq_rewind(q, 1);
+}
+
+void virtq_push(struct virtq *q, struct virtq_chain *chain, uint32_t written)
+{
+	virtq_fill(q, chain, written, 0);
+	virtq_advance(q, 1);
 }
 
 bool virtq_publish(struct virtq *q)
@@ -275,14 +290,16 @@ bool virtq_publish(struct virtq *q)
 	return !valid || vring_need_event(event, q->published, old);
 }
 
-bool virtq_notify_on(struct virtq *q)
+bool virtq_notify_more(struct virtq *q, uint16_t seen)
 {
+	uint16_t from = q->last_avail + seen;
+
 	if (!q->live || q->failed)
 		return false;
 	if (q->event_idx) {
 		unsigned int offset = USED_RING + 8 * q->size;
 
-		__atomic_store_n(used_word(q, offset), q->last_avail, __ATOMIC_RELAXED);
+		__atomic_store_n(used_word(q, offset), from, __ATOMIC_RELAXED);
 		guest_pin_dirty(q->vm, &q->used, offset, 2);
 	} else {
 		__atomic_store_n(used_word(q, USED_FLAGS), 0, __ATOMIC_RELAXED);
@@ -290,7 +307,12 @@ bool virtq_notify_on(struct virtq *q)
 	}
 	/* Pairs with the driver's barrier between its index and its look at ours. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return avail_idx(q) != q->last_avail;
+	return avail_idx(q) != from;
+}
+
+bool virtq_notify_on(struct virtq *q)
+{
+	return virtq_notify_more(q, 0);
 }
 
 void virtq_notify_off(struct virtq *q)

@@ -83,7 +83,7 @@ void virtq_stop(struct virtq *q);
  * broken.  The chain's memory is pinned until virtq_push() or virtq_unpop().
  */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain);
-/* Puts the chains popped last back; the last one of them first. */
+/* Puts the chain popped last back. */
 void virtq_unpop(struct virtq *q, struct virtq_chain *chain);
 /* Chains that wait in the ring, at most q->size. */
 uint16_t virtq_waiting(struct virtq *q);
@@ -93,12 +93,22 @@ uint16_t virtq_waiting(struct virtq *q);
  * have been) written.  The driver sees it after virtq_publish().
  */
 void virtq_push(struct virtq *q, struct virtq_chain *chain, uint32_t written);
+/*
+ * The same for several chains that the driver must see together: fill() puts one
+ * at place @n, in any order, advance() gives back the first @count of them, or
+ * rewind() puts the last @count chains popped back into the ring.
+ */
+void virtq_fill(struct virtq *q, struct virtq_chain *chain, uint32_t written, unsigned int n);
+void virtq_advance(struct virtq *q, unsigned int count);
+void virtq_rewind(struct virtq *q, unsigned int count);
 /* Makes what was pushed visible.  True: the driver wants an interrupt. */
 bool virtq_publish(struct virtq *q);
 
 /* Asks the driver for notifications, or to spare them.  True: chains are waiting
  * already, so look again. */
 bool virtq_notify_on(struct virtq *q);
+/* The same when the @seen chains that wait are not enough: asks for more of them. */
+bool virtq_notify_more(struct virtq *q, uint16_t seen);
 void virtq_notify_off(struct virtq *q);
 
 /* Copies from the readable or to the writable part; return bytes copied. */
