@@ -23,7 +23,7 @@ WARNINGS += -Werror
 endif
 CPPFLAGS += -Iinclude -I. -D_GNU_SOURCE -DHV_VERSION='"$(HV_VERSION)"'
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -fstack-protector-strong -fno-strict-aliasing -pthread
-LIBHV_LIBS := -lZydis
+LIBHV_LIBS := -lZydis -ljson-c
 VMM_LIBS := -luring -lcap-ng -ljson-c
 
 # "make demo SHELL=1" means the demo's shell; to make the name means its own, here and below.
@@ -216,7 +216,7 @@ bench: setup
 RELEASE = $(call release,$(KDIR))
 KO = $(wildcard $(BUILD)/kmod-$(RELEASE)/kmod/hv.ko)
 KO_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
-MAN1 := $(wildcard Documentation/*.1)
+MAN1 := $(wildcard Documentation/man/*.1)
 
 install: libhv vmm
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/hv
@@ -235,7 +235,7 @@ install: libhv vmm
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/vmm $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/libhv.so \
-		$(DESTDIR)$(LIBDIR)/pkgconfig/libhv.pc $(MAN1:Documentation/%=$(DESTDIR)$(PREFIX)/share/man/man1/%)
+		$(DESTDIR)$(LIBDIR)/pkgconfig/libhv.pc $(MAN1:Documentation/man/%=$(DESTDIR)$(PREFIX)/share/man/man1/%)
 	rm -rf $(DESTDIR)$(PREFIX)/include/hv
 	$(if $(RELEASE),rm -f $(KO_DIR)/hv.ko)
 	$(if $(DESTDIR),,ldconfig $(if $(RELEASE),&& depmod $(RELEASE)))
