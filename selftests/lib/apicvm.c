@@ -212,9 +212,16 @@ void avm_start(struct avm *a, uint32_t vcpu)
 
 void avm_stop(struct avm *a, uint32_t vcpu)
 {
+	struct hv_vcpu *v = a->t.vcpu[vcpu];
+	struct hv_mp *mp = hv_vcpu_group(v, HV_GROUP_MP);
 	struct runner *r = &runners[vcpu];
 
 	atomic_store(&r->stop, true);
-	hv_vcpu_kick(a->t.vcpu[vcpu]);
+	hv_vcpu_kick(v);
 	pthread_join(r->thread, NULL);
+	/* A new RIP does not wake what is in HLT. */
+	if (hv_vcpu_get_state(v, HV_GROUP(HV_GROUP_MP)) == 0 && mp->state == HV_MP_HALTED) {
+		mp->state = HV_MP_RUNNABLE;
+		hv_vcpu_set_state(v, HV_GROUP(HV_GROUP_MP));
+	}
 }
