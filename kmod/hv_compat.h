@@ -13,8 +13,8 @@
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/smp.h>
-#include <linux/uaccess.h>
-#include <asm/asm.h>
+#include <linux/sched/signal.h>
+#include <asm/mmu_context.h>
 #include <asm/smp.h>
 
 /* Make @cpu take an interrupt soon; smp_send_reschedule() grew a tracepoint
@@ -55,10 +55,9 @@ static inline void hv_vm_flags_set(struct vm_area_struct *vma, unsigned long fla
 
 /*
  * Waiting in a host page fault should end with a signal.  get_user_pages() learned
- * that in 6.2.  Before, an access from the kernel does it: touch @hva as the
- * process itself would, leaving what is there (a locked exchange writes the old
- * value back when it differs from the expected one).  Errors are left to the
- * get_user_pages() that follows.
+ * that in 6.2; before, hv_fault_in() goes ahead of it and brings the page in the
+ * way a fault from user mode would.  Errors are left to the get_user_pages() that
+ * follows.
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
 #define HV_FOLL_INTERRUPTIBLE	FOLL_INTERRUPTIBLE
@@ -67,24 +66,51 @@ static inline void hv_fault_in(unsigned long hva, bool write)
 }
 #else
 #define HV_FOLL_INTERRUPTIBLE	0
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 0, 0)
+#define VM_FAULT_COMPLETED	0
+#endif
 static inline void hv_fault_in(unsigned long hva, bool write)
 {
-	u32 __user *p = (u32 __user *)hva;
-	u32 val = 0;
+	unsigned int flags = FAULT_FLAG_DEFAULT | (write ? FAULT_FLAG_WRITE : 0);
+	struct vm_area_struct *vma;
+	vm_fault_t ret;
 
-	if (!user_access_begin(p, sizeof(*p)))
-		return;
-	if (write)
-		asm volatile("1: lock cmpxchgl %[val], %[mem]\n2:\n"
-			     _ASM_EXTABLE_UA(1b, 2b)
-			     : [mem] "+m" (*(__force u32 *)p), "+a" (val)
-			     : [val] "r" (val) : "memory", "cc");
-	else
-		unsafe_get_user(val, p, out);
-out:
-	user_access_end();
+	do {
+		if (mmap_read_lock_killable(current->mm))
+			return;
+		vma = find_vma(current->mm, hva);
+		ret = 0;
+		if (vma && hva >= vma->vm_start && !(vma->vm_flags & (VM_IO | VM_PFNMAP)) &&
+		    (vma->vm_flags & (write ? VM_WRITE : VM_READ)) &&
+		    arch_vma_access_permitted(vma, write, false, false))
+			ret = handle_mm_fault(vma, hva, flags, NULL);
+		/* With either of these the lock is gone. */
+		if (!(ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+			mmap_read_unlock(current->mm);
+		flags |= FAULT_FLAG_TRIED;
+	} while ((ret & VM_FAULT_RETRY) && !signal_pending(current));
 }
 #endif
+
+static inline void hv_hrtimer_setup_on_stack(struct hrtimer *t,
+					     enum hrtimer_restart (*fn)(struct hrtimer *))
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup_on_stack(t, fn, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+#else
+	hrtimer_init_on_stack(t, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	t->function = fn;
+#endif
+}
+
+static inline bool hv_task_interruptible(struct task_struct *t)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
+	return READ_ONCE(t->__state) & TASK_INTERRUPTIBLE;
+#else
+	return READ_ONCE(t->state) & TASK_INTERRUPTIBLE;
+#endif
+}
 
 /* What the ageing callbacks of struct mmu_notifier_ops return. */
 typedef int hv_young_t;

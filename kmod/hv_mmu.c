@@ -489,15 +489,62 @@ static int fault_errno(int ret)
 }
 
 /*
+ * A wait in the host's fault handler ends with a signal, but a kick is none.  So
+ * while a vCPU is there a timer looks for requests that want it out, and then
+ * does what the freezer does: TIF_SIGPENDING without a signal.  The flag first,
+ * then the look at the task's state: whoever goes to sleep later sees the flag.
+ */
+struct fault_wait {
+	struct hrtimer timer;
+	struct hv_vcpu *v;
+	struct task_struct *task;
+};
+
+#define FAULT_POLL_NS	(10 * NSEC_PER_MSEC)
+#define FAULT_ENDS	(BIT(HV_REQ_KICK) | BIT(HV_REQ_LEAVE) | BIT(HV_REQ_DEAD))
+
+static enum hrtimer_restart fault_poll(struct hrtimer *timer)
+{
+	struct fault_wait *w = container_of(timer, struct fault_wait, timer);
+
+	if (READ_ONCE(w->v->requests) & FAULT_ENDS) {
+		set_tsk_thread_flag(w->task, TIF_SIGPENDING);
+		smp_mb__after_atomic();
+		if (hv_task_interruptible(w->task))
+			wake_up_process(w->task);
+	}
+	hrtimer_forward_now(timer, ns_to_ktime(FAULT_POLL_NS));
+	return HRTIMER_RESTART;
+}
+
+/* @v: who is kicked to end the wait; NULL for HV_PREFAULT. */
+static int page_get_slow(struct hv_vcpu *v, unsigned long hva, bool write, struct page **page)
+{
+	unsigned int flags = FOLL_HWPOISON | HV_FOLL_INTERRUPTIBLE | (write ? FOLL_WRITE : 0);
+	struct fault_wait w = { .v = v, .task = current };
+	int ret = 0;
+
+	if (v) {
+		hv_hrtimer_setup_on_stack(&w.timer, fault_poll);
+		hrtimer_start(&w.timer, ns_to_ktime(FAULT_POLL_NS), HRTIMER_MODE_REL);
+	}
+	hv_fault_in(hva, write);
+	if (HV_FOLL_INTERRUPTIBLE || !signal_pending(current))
+		ret = get_user_pages_unlocked(hva, 1, page, flags);
+	if (v) {
+		hrtimer_cancel(&w.timer);
+		destroy_hrtimer_on_stack(&w.timer);
+	}
+	return ret == 1 ? 0 : fault_errno(ret);
+}
+
+/*
  * A reference to the page at @hva.  *@write: in, the slot allows writing; out,
  * the host's own mapping allows it now.  @need: it must.
- *
- * Waiting in the host's fault handler (swap-in, userfaultfd) ends with a signal:
- * by FOLL_INTERRUPTIBLE, or by hv_fault_in() where the kernel lacks that.
  */
-static int page_get(unsigned long hva, bool need, bool *write, struct page **page)
+static int page_get(struct hv_vcpu *v, unsigned long hva, bool need, bool *write,
+		    struct page **page)
 {
-	unsigned int flags = FOLL_HWPOISON | HV_FOLL_INTERRUPTIBLE;
 	bool may = *write, again = false;
 	int ret;
 
@@ -505,30 +552,16 @@ static int page_get(unsigned long hva, bool need, bool *write, struct page **pag
 		*write = may;
 		if (may && get_user_pages_fast_only(hva, 1, FOLL_WRITE, page) == 1)
 			return 0;
-		*write = false;
+		*write = need;
 		if (!need && get_user_pages_fast_only(hva, 1, 0, page) == 1)
 			return 0;
-		if (again)
-			break;
+		ret = page_get_slow(v, hva, need, page);
+		if (ret || need || !may || again)
+			return ret;
+		/* A read may have made a shared mapping writable: look once more. */
+		put_page(*page);
 		again = true;
-		if (HV_FOLL_INTERRUPTIBLE) {
-			ret = get_user_pages_unlocked(hva, 1, page, flags | (need ? FOLL_WRITE : 0));
-			if (ret != 1)
-				return fault_errno(ret);
-			*write = need;
-			if (need || !may)
-				return 0;
-			/* A shared mapping may have become writable by the read. */
-			put_page(*page);
-		} else {
-			hv_fault_in(hva, need);
-			if (signal_pending(current))
-				return -EINTR;
-		}
 	}
-	ret = get_user_pages_unlocked(hva, 1, page, flags | (need ? FOLL_WRITE : 0));
-	*write = need;
-	return ret == 1 ? 0 : fault_errno(ret);
 }
 
 /* Under mmu.lock: may what was looked up before @seq and @slots be installed? */
@@ -545,8 +578,8 @@ static bool map_stale(struct hv_vm *vm, const struct hv_slots *slots, unsigned l
  * Map @gfn.  0, and *@next is the frame after the leaf; -EAGAIN: raced, try
  * again; -EINTR; other errors are the host's verdict on the address.
  */
-static int map_gfn(struct hv_vm *vm, const struct hv_slots *slots, const struct hv_memslot *s,
-		   u64 gfn, bool need_write, u64 *next)
+static int map_gfn(struct hv_vm *vm, struct hv_vcpu *v, const struct hv_slots *slots,
+		   const struct hv_memslot *s, u64 gfn, bool need_write, u64 *next)
 {
 	unsigned long hva = s->hva + ((gfn - s->gfn) << PAGE_SHIFT), seq, pfn;
 	bool write = !(s->flags & HV_SLOT_READONLY) && (need_write || !s->dirty);
@@ -560,7 +593,7 @@ static int map_gfn(struct hv_vm *vm, const struct hv_slots *slots, const struct 
 		return ret;
 	seq = READ_ONCE(mmu->inval_seq);
 	smp_rmb();	/* seq before the page; pairs with the lock in notify_end() */
-	ret = page_get(hva, need_write, &write, &page);
+	ret = page_get(v, hva, need_write, &write, &page);
 	if (ret)
 		return ret;
 	pfn = page_to_pfn(page);
@@ -603,7 +636,7 @@ int hv_mmu_fault(struct hv_vcpu *v, u64 gpa, u32 access)
 
 	if (!s || (write && (s->flags & HV_SLOT_READONLY)))
 		return HV_FAULT_MMIO;
-	ret = map_gfn(v->vm, slots, s, gpa >> PAGE_SHIFT, write, &next);
+	ret = map_gfn(v->vm, v, slots, s, gpa >> PAGE_SHIFT, write, &next);
 	return ret == -EAGAIN ? HV_FAULT_RETRY : ret;
 }
 
@@ -636,7 +669,7 @@ int hv_mmu_prefault(struct hv_vm *vm, struct hv_prefault *p)
 			return -ENOENT;
 		if (write && (s->flags & HV_SLOT_READONLY))
 			return -EACCES;
-		ret = map_gfn(vm, slots, s, gfn, write, &next);
+		ret = map_gfn(vm, NULL, slots, s, gfn, write, &next);
 		if (ret == -EAGAIN)
 			continue;
 		if (ret)

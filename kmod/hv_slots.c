@@ -182,6 +182,10 @@ static int guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len, b
 	return 0;
 }
 
+/*
+ * These two wait in the host's fault handler like any system call's access to
+ * user memory: only a fatal signal ends that, unlike the wait in hv_mmu_fault().
+ */
 int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len)
 {
 	return guest_read(vm, gpa, buf, len, false);
@@ -485,8 +489,10 @@ int hv_slots_get_dirty(struct hv_vm *vm, const struct hv_get_dirty *args)
 
 int hv_slots_init(struct hv_vm *vm)
 {
-	struct hv_slots *s = hv_alloc(sizeof(*s));
+	struct hv_slots *s;
 
+	/* With room for one, so that @last always names a slot, if an empty one. */
+	s = hv_alloc(struct_size(s, slot, 1));
 	if (!s)
 		return -ENOMEM;
 	RCU_INIT_POINTER(vm->slots, s);

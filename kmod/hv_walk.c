@@ -27,11 +27,11 @@
 #define PT_ADDR		0x000ffffffffff000ULL
 
 /* #PF error code */
-#define PF_P		(1u << 0)
-#define PF_W		(1u << 1)
-#define PF_U		(1u << 2)
-#define PF_RSVD		(1u << 3)
-#define PF_I		(1u << 4)
+#define PFEC_P		(1u << 0)
+#define PFEC_W		(1u << 1)
+#define PFEC_U		(1u << 2)
+#define PFEC_RSVD		(1u << 3)
+#define PFEC_I		(1u << 4)
 
 #define WALK_FAULT	1		/* *err holds P and RSVD */
 
@@ -97,7 +97,7 @@ static __always_inline int walk_levels(struct walk *w, u64 table, int level)
 	}
 	if (likely(!(e & rsvd)))
 		return 0;
-	w->err = PF_P | PF_RSVD;
+	w->err = PFEC_P | PFEC_RSVD;
 	return WALK_FAULT;
 }
 
@@ -116,7 +116,7 @@ static int walk_pae(struct walk *w, u64 cr3)
 	w->err = 0;
 	if (!(e & PT_P))
 		return WALK_FAULT;
-	w->err = PF_P | PF_RSVD;
+	w->err = PFEC_P | PFEC_RSVD;
 	if (e & rsvd)
 		return WALK_FAULT;
 	/* Bits 62:52 of PAE entries are reserved, those of long mode are not. */
@@ -139,7 +139,7 @@ static int walk_32(struct walk *w, u64 cr3, bool pse, int gpa_bits)
 	if (pse && (e & PT_PS)) {
 		/* PSE-36: bits 20:13 are address bits 39:32. */
 		high = (e >> 13 & 0xff) << 32;
-		w->err = PF_P | PF_RSVD;
+		w->err = PFEC_P | PFEC_RSVD;
 		if ((e & (1 << 21)) || (gpa_bits < 40 && high >> gpa_bits))
 			return WALK_FAULT;
 		w->gpa = high | (e & 0xffc00000) | (w->gva & 0x3fffff);
@@ -206,11 +206,11 @@ int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pf
 			*gpa = w.gpa;
 			return 0;
 		}
-		w.err = PF_P;
+		w.err = PFEC_P;
 	}
-	*pferr = w.err | (access & HV_ACCESS_WRITE ? PF_W : 0) | (user ? PF_U : 0);
+	*pferr = w.err | (access & HV_ACCESS_WRITE ? PFEC_W : 0) | (user ? PFEC_U : 0);
 	if ((access & HV_ACCESS_EXEC) && ((v->efer & EFER_NX) || (v->cr4 & X86_CR4_SMEP)))
-		*pferr |= PF_I;
+		*pferr |= PFEC_I;
 	return -EFAULT;
 }
 
