@@ -36,4 +36,16 @@ void console_detach(struct console *console, struct device *dev);
 size_t console_write(struct console *console, const uint8_t *buf, size_t len);
 void console_rx_ready(struct console *console);
 
+/* -- for vm.c and the control socket; main loop only -- */
+
+/* By the key "console": stdio, none, socket=PATH. */
+int console_create(struct vm *vm);
+void console_destroy(struct vm *vm);
+/* Input begins to flow (and a terminal becomes raw) when the guest starts. */
+int console_start(struct vm *vm);
+/* One more user of the console on socket @fd, which it owns from now on. */
+int console_add(struct vm *vm, int fd);
+/* Writes out what it can within a short time; before the process ends. */
+void console_flush(struct vm *vm);
+
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "privileges.h"
 #include "vm.h"
 
 #define IOTHREAD_STACK	(128 * 1024)
@@ -28,6 +29,7 @@ static void *iothread_main(void *arg)
 {
 	struct iothread *t = arg;
 
+	privileges_drop_thread();
 	pthread_setname_np(pthread_self(), t->name);
 	pthread_mutex_lock(&t->lock);
 	t->tid = gettid();

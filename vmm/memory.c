@@ -428,6 +428,15 @@ int memory_create(struct vm *vm)
 	}
 	mem->pci64_base = (mem->high_end + MEMORY_PCI64_SIZE - 1) & ~(MEMORY_PCI64_SIZE - 1);
 	mem->pci64_end = mem->pci64_base + MEMORY_PCI64_SIZE;
+	if (vm->gpa_bits && mem->pci64_end > 1ULL << vm->gpa_bits)
+		mem->pci64_base = mem->pci64_end = 0;	/* BARs have the low window */
+	if (vm->gpa_bits && mem->high_end > 1ULL << vm->gpa_bits) {
+		log_error(vm, "%llu MiB of memory are more than this host's CPU can map for a "
+			  "guest (%u address bits); give less with --memory",
+			  (unsigned long long)(size >> 20), vm->gpa_bits);
+		memory_destroy(vm);
+		return -E2BIG;
+	}
 	what = "register";
 	ret = ram_register(vm);
 	if (!ret)

@@ -76,7 +76,7 @@ struct memory {
 	struct memory_ram ram[2];
 	unsigned int nr_ram;
 	uint64_t high_end;	/* end of RAM above 4 GiB; MEMORY_HIGH_BASE if none */
-	uint64_t pci64_base;
+	uint64_t pci64_base;	/* 0: no 64-bit window */
 	uint64_t pci64_end;	/* exclusive */
 
 	pthread_rwlock_t lock;	/* memory-map lock: guards what follows */

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <uapi/hv.h>
+
 #include "bus.h"
 #include "config.h"
 #include "irq.h"
@@ -67,8 +69,14 @@ struct vm {
 	struct device *platform;	/* the platform's own root device, if it wants one */
 	struct device *pci_host;	/* set by platform_create() */
 	struct iothread *iothreads;	/* main loop only */
-	struct vcpu *vcpus;
+	struct hv_dev *hv_dev;
+	unsigned int gpa_bits;		/* guest-physical address width */
+	struct vcpu *vcpus;		/* vcpu.h */
 	unsigned int nr_vcpus;
+	pthread_mutex_t vcpu_lock;	/* guards vcpu->parked and quit; leaf lock */
+	pthread_cond_t vcpu_cond;
+	bool hold;			/* atomic: no vCPU may enter the guest */
+	bool quit;			/* vCPU threads must end */
 
 	pthread_mutex_t lock;		/* guards what follows; leaf lock */
 	enum vm_state state;
@@ -80,7 +88,16 @@ struct vm {
 	/* requests of other threads, served by the main loop */
 	bool want_reset;
 	bool want_stop;
+	bool want_pause;
+	const char *pause_reason;
+	char reset_text[80];
 	struct loop_call request_call;
+	/* main loop only */
+	struct hv_vm_clock clock;	/* as the guest stood still */
+	bool clock_saved;
+	struct loop_fd signal_fd;
+	struct loop_timer grace;
+	int signal;			/* that asked the guest to power off; 0: none */
 	bool quiet;			/* no remarks, errors only */
 	bool raw_terminal;		/* stderr's terminal needs CR before LF */
 };
@@ -110,6 +127,24 @@ bool vm_request_pending(struct vm *vm);
  */
 void vm_pause(struct vm *vm, const char *reason);
 void vm_resume(struct vm *vm);
+
+/* -- set-up and end, main thread (vm.c) -- */
+
+/* Everything up to a guest that could run; @vm->config and @vm->name are set.  On
+ * error one line has been printed and everything is undone by vm_destroy(). */
+int vm_create(struct vm *vm);
+/* Loads the boot image and lets the guest run. */
+int vm_start(struct vm *vm);
+/* The main loop until the guest has ended; returns the exit status of vmm(1). */
+int vm_run(struct vm *vm);
+void vm_destroy(struct vm *vm);
+/* Reset now; main loop only. */
+int vm_reset(struct vm *vm, const char *text);
+/* A listening unix socket at @path, mode 0600; a stale one is replaced, a busy one
+ * refused.  Prints one line on error, naming it @what. */
+int unix_listen(struct vm *vm, const char *what, const char *path);
+const char *vm_state_name(enum vm_state state);
+const char *vm_cause_name(enum vm_cause cause);
 
 /* An unsolicited event for clients of the control socket (Documentation/
  * control.rst lists them).  Takes ownership of @data, which may be NULL. */
