@@ -166,7 +166,9 @@ static void rings_start(struct virtio_device *vdev)
 
 		if (!q->enabled || q->ring.live)
 			continue;
-		if (!virtq_start(&q->ring, &q->config, virtio_has(vdev, VIRTIO_RING_F_EVENT_IDX),
+		why = "queue size is larger than offered";
+		if (q->config.size <= q->size_max &&
+		    !virtq_start(&q->ring, &q->config, virtio_has(vdev, VIRTIO_RING_F_EVENT_IDX),
 				 virtio_has(vdev, VIRTIO_RING_F_INDIRECT_DESC), q->last_avail,
 				 q->used_idx, &why))
 			continue;
