@@ -13,6 +13,8 @@
 
 #include "internal.h"
 
+#define SVM_EXIT_TASK_SWITCH	0x7d
+#define VMX_EXIT_TASK_SWITCH	9
 #define APIC_ENABLED	(1u << 11)
 #define APIC_X2APIC	(1u << 10)
 
@@ -247,6 +249,15 @@ int hv_assist_mem(struct hv_vcpu *vcpu)
 		}
 		break;
 	case HV_EXIT_INSN:
+		/* By a task gate an event can do it too: then RIP's instruction is innocent. */
+		if (mem->code == (vcpu->vm->info.vendor == HV_VENDOR_VMX ? VMX_EXIT_TASK_SWITCH
+									 : SVM_EXIT_TASK_SWITCH)) {
+			snprintf(v->x86.error, sizeof(v->x86.error),
+				 "cannot emulate a hardware task switch at %04x:%llx",
+				 v->x86.segs->seg[HV_CS].selector,
+				 (unsigned long long)v->x86.regs->rip);
+			return -ENOTSUP;
+		}
 		break;
 	default:
 		return -EINVAL;

@@ -339,7 +339,7 @@ int hv_vcpu_translate(struct hv_vcpu *vcpu, uint64_t gva, uint32_t access, uint6
  * 0: done, run again.  That includes faults, which the guest gets with the next run, and long
  * REP instructions, which are done in bounded pieces so that kicks are seen.
  * -ENOTSUP: an instruction libhv does not know; hv_vcpu_error() has its bytes.
- * -EFAULT: the instruction cannot be read.  Else: the error of a callback.
+ * Else: the error of a callback.
  */
 int hv_assist_io(struct hv_vcpu *vcpu);
 

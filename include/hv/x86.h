@@ -133,7 +133,7 @@ struct hv_x86_hint {
  *
  * 0: done.  Registers are in place, a fault is pending in the EVENTS group, @retire says how
  * to step on; if it is 0 and no event is pending, the instruction is to be entered again.
- * -ENOTSUP: unknown instruction; -EFAULT: its bytes are in no memory; else a callback's error.
+ * -ENOTSUP: unknown instruction; -EBUSY: a fault while another is pending; else a callback's error.
  * Then nothing of the current (REP: iteration of the) instruction is in the registers.
  *
  * For instructions that the CPU itself had begun: checks the CPU makes before it accesses

@@ -59,6 +59,8 @@ static const struct op_entry ops[] = {
 	{ M(RCR), OP_RCR }, { M(SHL), OP_SHL }, { M(SHR), OP_SHR }, { M(SAR), OP_SAR },
 	{ M(BT), OP_BT }, { M(BTS), OP_BTS }, { M(BTR), OP_BTR }, { M(BTC), OP_BTC },
 	{ M(PUSH), OP_PUSH }, { M(POP), OP_POP },
+	/* Intercepted as CR0 accesses; with a memory operand the module leaves them to us. */
+	{ M(LMSW), OP_LMSW }, { M(SMSW), OP_SMSW },
 
 	{ M(SETO), OP_SETCC }, { M(SETNO), OP_SETCC }, { M(SETB), OP_SETCC },
 	{ M(SETNB), OP_SETCC }, { M(SETZ), OP_SETCC }, { M(SETNZ), OP_SETCC },

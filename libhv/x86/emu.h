@@ -29,6 +29,7 @@ enum {
 #define X86_CR0_PG	(1ULL << 31)
 #define X86_CR4_PSE	(1ULL << 4)
 #define X86_CR4_PAE	(1ULL << 5)
+#define X86_CR4_UMIP	(1ULL << 11)
 #define X86_CR4_LA57	(1ULL << 12)
 #define X86_CR4_SMEP	(1ULL << 20)
 #define X86_CR4_SMAP	(1ULL << 21)
@@ -57,7 +58,7 @@ enum x86_op {
 	OP_INC, OP_DEC, OP_NOT, OP_NEG,
 	OP_ROL, OP_ROR, OP_RCL, OP_RCR, OP_SHL, OP_SHR, OP_SAR,
 	OP_BT, OP_BTS, OP_BTR, OP_BTC,
-	OP_SETCC, OP_CMOVCC, OP_PUSH, OP_POP,
+	OP_SETCC, OP_CMOVCC, OP_PUSH, OP_POP, OP_LMSW, OP_SMSW,
 	OP_MOVS, OP_STOS, OP_LODS, OP_SCAS, OP_CMPS, OP_INS, OP_OUTS,
 	OP_VMOV,		/* SSE and AVX moves: struct x86_insn.vec says how */
 	OP_NOP, OP_UD, OP_GP, OP_REFUSE,	/* intercepted instructions, by policy */

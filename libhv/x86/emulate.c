@@ -280,6 +280,28 @@ static int do_pop(struct x86_ctx *c)
 	return ret ? ret : operand_write(c, &insn->opd[0], &dst, value);
 }
 
+/* The low half of CR0 to and from memory; LMSW can set PE but not clear it. */
+static int do_msw(struct x86_ctx *c)
+{
+	const struct x86_operand *o = &c->insn->opd[0];
+	const bool store = c->insn->op == OP_SMSW;
+	struct hv_control *ctl = c->x->control;
+	struct x86_ref ref;
+	uint64_t value;
+	int ret;
+
+	if (c->cpl && (!store || (ctl->cr4 & X86_CR4_UMIP)))
+		return x86_fault(c, X86_GP, 0);
+	ret = operand_read(c, o, store ? HV_ACCESS_WRITE : HV_ACCESS_READ, &ref, &value);
+	if (ret)
+		return ret;
+	if (store)
+		return operand_write(c, o, &ref, ctl->cr0);
+	ctl->cr0 = (ctl->cr0 & ~0xeULL) | (value & 0xf);
+	c->x->dirty |= HV_GROUP(HV_GROUP_CONTROL);
+	return 0;
+}
+
 static int do_conditional(struct x86_ctx *c)
 {
 	const struct x86_insn *insn = c->insn;
@@ -325,6 +347,8 @@ static int execute(struct x86_ctx *c)
 		return do_pop(c);
 	case OP_SETCC: case OP_CMOVCC:
 		return do_conditional(c);
+	case OP_LMSW: case OP_SMSW:
+		return do_msw(c);
 	case OP_MOVS: case OP_STOS: case OP_LODS: case OP_SCAS: case OP_CMPS:
 	case OP_INS: case OP_OUTS:
 		return x86_string(c);

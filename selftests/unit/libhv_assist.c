@@ -197,6 +197,11 @@ static void test_mem(void)
 	vcpu = mem_exit(HV_EXIT_INSN, 0, 0, "\x0f\x09", 2);
 	ktap_check(!hv_assist_mem(vcpu) && run_area.retire == 2, "wbinvd");
 
+	vcpu = mem_exit(HV_EXIT_INSN, 0, 0, "\x89\x03", 2);
+	run_area.mem.code = 0x7d;
+	ktap_check(hv_assist_mem(vcpu) == -ENOTSUP && !seen.mems && !run_area.retire,
+		   "task switch: %s", hv_vcpu_error(vcpu));
+
 	/* A fault needs the EVENTS group: not there, so it is asked for (and -1 is no vCPU). */
 	vcpu = mem_exit(HV_EXIT_INSN, 0, 0, "\x0f\x33", 2);
 	ktap_check(hv_assist_mem(vcpu) == -EBADF, "a group that is missing is fetched");
@@ -297,7 +302,7 @@ static void test_text(void)
 
 int main(void)
 {
-	ktap_plan(34);
+	ktap_plan(35);
 	test_io();
 	test_mem();
 	test_helpers();

@@ -384,6 +384,15 @@ static void test_intercepted(void)
 	long_mode(0);
 	ktap_check(!STEP(0x0f, 0x01, 0xd8) && faulted(6, 0), "vmrun is #UD");
 	long_mode(0);
+	m->regs.gpr[HV_RBX] = DEVICE;
+	m->dev[0] = 0x0a;
+	ktap_check(!STEP(0x0f, 0x01, 0x33) && m->x.retire == 3 && m->control.cr0 == 0x8001003b &&
+		   (m->x.dirty & HV_GROUP(HV_GROUP_CONTROL)), "lmsw [mem] sets TS, MP, not PE");
+	ktap_check(!STEP(0x0f, 0x01, 0x23) && m->last_size == 2 && dev32(0) == 0x003b,
+		   "smsw [mem] writes two bytes");
+	long_mode(3);
+	ktap_check(!STEP(0x0f, 0x01, 0x33) && faulted(13, 0), "lmsw is #GP above CPL 0");
+	long_mode(0);
 	ktap_check(STEP(0xcf) == -ENOTSUP && strstr(m->x.error, "iret") && strstr(m->x.error, ": cf "),
 		   "what could switch tasks is refused: %s", m->x.error);
 }
@@ -553,7 +562,7 @@ static void test_stack(void)
 int main(void)
 {
 	m = machine_new();
-	ktap_plan(76);
+	ktap_plan(79);
 	test_device_accesses();
 	test_faults();
 	test_rep();
