@@ -40,8 +40,7 @@ struct native_state {
 	uint16_t far_selector;		/* 0xa4 */
 	uint16_t legacy;		/* 0xa6 */
 	uint16_t ds, es, ss, gs;	/* 0xa8.. */
-	uint16_t out_ds, out_es;	/* 0xb0 */
-	uint32_t pad0;
+	uint16_t out_ds, out_es, out_ss, pad0;	/* 0xb0 */
 	uint64_t pad[9];		/* 0xb8 */
 	uint64_t out_gpr[16];		/* 0x100 */
 	uint64_t out_rflags;		/* 0x180 */
@@ -90,6 +89,7 @@ asm(
 "	xsave64 ST+0x1000\n"
 "	mov %ds, ST+0xb0\n"
 "	mov %es, ST+0xb2\n"
+"	mov %ss, ST+0xb4\n"
 "	mov $0x2b, %eax; mov %eax, %ss\n"
 "	mov %eax, %ds; mov %eax, %es\n"
 "	jmp *ST+0x98\n"

@@ -47,6 +47,7 @@
 #define ONLY64	0x10000
 #define COMPARE	0x20000		/* string: CMPS, SCAS */
 #define NO16	0x40000		/* no 16-bit form */
+#define SEGLOAD	0x80000		/* of the segment register digit */
 
 struct form {
 	const char *name;
@@ -63,6 +64,8 @@ static const struct form forms[] = {
 	{ "mov", 0, 0, 0x88, -1, BYTE }, { "mov", 0, 0, 0x89, -1 }, { "mov", 0, 0, 0x8a, -1, BYTE },
 	{ "mov", 0, 0, 0x8b, -1 }, { "mov", 0, 0, 0xc6, 0, BYTE | IMM8 },
 	{ "mov", 0, 0, 0xc7, 0, IMMZ }, { "mov sreg", 0, 0, 0x8c, 0, SEGREAD },
+	{ "mov to es", 0, 0, 0x8e, 0, SEGLOAD }, { "mov to ss", 0, 0, 0x8e, 2, SEGLOAD },
+	{ "mov to ds", 0, 0, 0x8e, 3, SEGLOAD },
 	{ "mov moffs", 0, 0, 0xa0, -1, MOFFS | BYTE }, { "mov moffs", 0, 0, 0xa1, -1, MOFFS },
 	{ "mov moffs", 0, 0, 0xa2, -1, MOFFS | BYTE }, { "mov moffs", 0, 0, 0xa3, -1, MOFFS },
 	{ "movzx", 0, 1, 0xb6, -1 }, { "movzx", 0, 1, 0xb7, -1 }, { "movsx", 0, 1, 0xbe, -1 },
@@ -330,7 +333,8 @@ static bool address(struct trial *t, struct address *a, uint64_t target, int ove
 		if (no_base)
 			a->disp = (int32_t)offset;
 		else if ((t->form->flags & STACK) && base == 4)
-			return false;
+			/* The stack pointer stands; POP reckons with the one after it. */
+			return a->disp_size < 4 && t->bits == 64 && t->addr_bytes == 8 && over < 0;
 		else
 			set_reg(t, base, offset - a->disp);
 		return true;
@@ -410,7 +414,7 @@ static bool generate(struct trial *t, unsigned int bits)
 		rexw = flags & WBIT;
 	} else if (!(flags & BYTE)) {
 		p66 = below(3) == 0 && !(flags & NO16);
-		rexw = bits == 64 && below(3) == 0 && !(flags & SEGREAD);
+		rexw = bits == 64 && below(3) == 0 && !(flags & (SEGREAD | SEGLOAD));
 	}
 	t->op_bytes = flags & BYTE ? 1 : rexw ? 8 : (bits == 16) != p66 ? 2 : 4;
 	if ((flags & NO16) && t->op_bytes == 2)
@@ -564,6 +568,41 @@ static void build_tables(struct machine *m)
 	}
 }
 
+/* The host's descriptors, as far as user code can tell them apart. */
+#define TABLES_LINEAR	(NATIVE_DATA + 0x10000)
+#define TABLES_PA	0x30000
+#define GDT_ENTRIES	16
+
+static const uint64_t host_gdt[GDT_ENTRIES] = {
+	[1] = 0x00cf9b000000ffff, [2] = 0x00af9b000000ffff, [3] = 0x00cf93000000ffff,
+	[4] = 0x00cffb000000ffff, [5] = 0x00cff3000000ffff, [6] = 0x00affb000000ffff,
+	[8] = 0x00008b0000000067, [10] = 0x000082000000003f, [15] = 0x0040f50000000001,
+};
+
+static const uint16_t selectors[] = { 0, 1, 2, 3, 0x08, 0x10, 0x1b, 0x23, 0x2b, 0x28, 0x2a, 0x33, 0x43,
+	0x53, 0x63, 0x7b, 0x78, 0x83, 0x0f, 0x0c, 0x17, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x3c, 0x47, 0x07 };
+
+static void build_descriptors(struct machine *m)
+{
+	uint64_t desc[9] = { 0 };
+	unsigned int i;
+
+	memcpy(m->ram + TABLES_PA, host_gdt, sizeof(host_gdt));
+	for (i = 1; i < LDT_COUNT; i++)
+		desc[ldt[i].selector >> 3] = (ldt[i].limit & 0xffff) |
+			(uint64_t)(ldt[i].limit >> 16 & 0xf) << 48 |
+			(uint64_t)(ldt[i].base & 0xffffff) << 16 |
+			(uint64_t)(ldt[i].base >> 24) << 56 | (uint64_t)ldt[i].big << 54 |
+			(0xf1ULL | (ldt[i].contents ? 6 : ldt[i].read_only ? 0 : 2)) << 40;
+	desc[LDT_CODE16 >> 3] = 0xffff | (NATIVE_CODE & 0xffffff) << 16 | (NATIVE_CODE >> 24) << 56 |
+				0xfbULL << 40;
+	memcpy(m->ram + TABLES_PA + 0x100, desc, sizeof(desc));
+	set_pte(m, 0x5000, 16, TABLES_PA | 3);
+	m->segs.gdtr.base = TABLES_LINEAR;
+	m->segs.gdtr.limit = sizeof(host_gdt) - 1;
+	m->segs.seg[HV_LDTR] = machine_seg(0x50, TABLES_LINEAR + 0x100, 8 * 8 - 1, 0x82);
+}
+
 static void emulator_setup(struct machine *m, const struct trial *t)
 {
 	unsigned int i;
@@ -686,6 +725,13 @@ registers:
 		if (page_bytes(m, i / 4096)[i % 4096] != native_data[i])
 			return complain(t, seed, "memory", i << 8 | page_bytes(m, i / 4096)[i % 4096],
 					i << 8 | native_data[i]);
+	if ((t->form->flags & SEGLOAD) && !fault) {
+		const uint16_t out[4] = { native->out_es, 0, native->out_ss, native->out_ds };
+		const unsigned int n = t->form->digit;
+
+		if (m->segs.seg[n].selector != out[n])
+			return complain(t, seed, "selector", m->segs.seg[n].selector, out[n]);
+	}
 	vector_regs(m->xsave, is);
 	vector_regs(native->out_xsave, should);
 	for (i = 0; i < 512; i++)
@@ -699,6 +745,13 @@ static void fill_memory(const struct trial *t)
 {
 	unsigned int i;
 	uint64_t word;
+
+	if (t->form->flags & SEGLOAD) {
+		word = selectors[below(sizeof(selectors) / 2)] * 0x0001000100010001ULL;
+		for (i = 0; i < NATIVE_PAGES * 4096; i += 8)
+			memcpy(native_data + i, &word, 8);
+		return;
+	}
 
 	for (i = 0; i < NATIVE_PAGES * 4096; i += 8) {
 		word = rnd();
@@ -745,6 +798,7 @@ static bool one(struct machine *m, unsigned int bits)
 	memcpy(native->xsave + 512, &bv, 8);
 	memcpy(m->xsave, native->xsave, sizeof(native->xsave));
 	emulator_setup(m, &t);
+	build_descriptors(m);
 	memcpy(native->gpr, t.gpr, sizeof(t.gpr));
 	native->rflags = t.rflags;
 	native->legacy = bits != 64;
