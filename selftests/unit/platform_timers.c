@@ -220,7 +220,7 @@ static void check_rtc(void)
 	mid_second();
 	now = time(NULL);
 	t = rtc_time();
-	ktap_check(t == now, "the time is the host's, in UTC, BCD, 24 hours (%ld off)", (long)(t - now));
+	ktap_check(t >= now && t <= time(NULL), "the time is the host's, in UTC, BCD, 24 hours (%ld off)", (long)(t - now));
 	ktap_check(cmos(0xd) == 0x80 && !(cmos(0xa) & 0x80) && (cmos(0xb) & 0x06) == 2,
 		   "battery good, no update in mid-second");
 	set_cmos(0xb, 0x06);
@@ -233,18 +233,19 @@ static void check_rtc(void)
 	set_cmos(8, 0x12);
 	set_cmos(7, 0x31);
 	set_cmos(4, 0x23);
-	set_cmos(2, 0x59);
+	set_cmos(2, 0x50);
 	set_cmos(0, 0x58);
 	set_cmos(0x32, 0x20);
 	ktap_check(cmos(0) == 0x58, "a clock that is set stands");
 	set_cmos(0xb, 0x02);
 	set_cmos(0xa, 0x26);
-	ktap_check(rtc_time() == 1956527998, "then it runs from there: %ld", (long)rtc_time());
+	t = rtc_time();
+	ktap_check(t >= 1956527458 && t < 1956527478, "then it runs from there: %ld", (long)t);
 	set_cmos(0xb, 0x00);
 	ktap_check(cmos(4) == 0x91, "12 hours: 11 PM is %#x", cmos(4));
 	set_cmos(0xb, 0x02);
 	set_cmos(4, 0x12);
-	ktap_check(bcd(cmos(4)) == 12 && bcd(cmos(2)) == 59, "a single register can be set too");
+	ktap_check(bcd(cmos(4)) == 12 && bcd(cmos(2)) >= 50, "a single register can be set too");
 
 	/* Periodic interrupt at 1024 Hz, on the guest clock. */
 	cmos(0xc);
