@@ -16,7 +16,8 @@
  * and while it runs:
  *	i DATA, c		standard input, and its end
  *	w rows cols		the terminal changed its size
- *	t			write what every task does to the kernel log
+ *	p o, p e		nobody reads that output any more
+ *	t			write what hangs to the kernel log
  * What this sends: h (listening), o/e DATA (standard output, error), a N (N bytes of input were
  * consumed), x STATUS (as a shell's $?), f TEXT (the host is not usable).
  *
@@ -436,6 +437,13 @@ static void start_command(struct job *job)
 	fcntl(job->out, F_SETFL, O_NONBLOCK);
 }
 
+static void close_output(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 /* Returns 0 when nothing is to be had now. Closes at the end of the stream. */
 static int forward_output(int *fd, char type)
 {
@@ -451,8 +459,7 @@ static int forward_output(int *fd, char type)
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	close(*fd);
-	*fd = -1;
+	close_output(fd);
 	return 0;
 }
 
@@ -524,6 +531,12 @@ static void link_frame(struct job *job)
 		memcpy(&size, data, len < 4 ? len : 4);
 		if (job->tty && job->out >= 0)
 			ioctl(job->out, TIOCSWINSZ, &size);
+		break;
+	case 'p':
+		if (*data == 'o' && !job->tty)
+			close_output(&job->out);
+		if (*data == 'e')
+			close_output(&job->err);
 		break;
 	case 't':
 		write_file("/proc/sysrq-trigger", "l");
