@@ -105,7 +105,8 @@ static const char *open_text(int err)
 	case -ENOENT:
 	case -ENXIO:
 	case -ENODEV:
-		return "no " HV_DEVICE ": load the module with modprobe hv (see dmesg if that fails)";
+		return "no " HV_DEVICE ": load the module with modprobe hv (if that fails, dmesg "
+		       "says why)";
 	case -EACCES:
 	case -EPERM:
 		return "no permission for " HV_DEVICE ": run as root, or give this user or group "
@@ -150,8 +151,8 @@ const char *hv_refusal(struct hv_dev *dev, int err, char *buf, size_t len)
 		snprintf(buf, len, "the host has no memory left for this guest (or its memory "
 			 "cgroup allows no more)");
 	else if (err == -ENODATA)
-		snprintf(buf, len, "the guest has no CPUID table: hv_vm_set_cpuid() comes before the "
-			 "first vCPU");
+		snprintf(buf, len, "the guest has no CPUID table: hv_vm_set_cpuid() comes before "
+			 "the first vCPU");
 	else if (err == -EINVAL)
 		snprintf(buf, len, "the module refuses what was asked: libhv and hv.ko may be of "
 			 "different versions, or this host lacks a feature");

@@ -70,7 +70,9 @@ static int mem_access(void *opaque, uint32_t vcpu, uint64_t gpa, bool write, uin
 /* Guest memory for the library: our one page. */
 static unsigned char *ram(struct machine *m, uint64_t gpa, size_t len)
 {
-	return gpa >= ROM && gpa < ROM + PAGE && len <= ROM + PAGE - gpa ? m->page + (gpa - ROM) : NULL;
+	if (gpa < ROM || gpa >= ROM + PAGE || len > ROM + PAGE - gpa)
+		return NULL;
+	return m->page + (gpa - ROM);
 }
 
 static int ram_read(void *opaque, uint64_t gpa, void *buf, size_t len)
@@ -119,7 +121,8 @@ static int run(struct hv_vcpu *vcpu, struct machine *m)
 			ret = hv_assist_mem(vcpu);
 			break;
 		default:
-			fprintf(stderr, "unexpected exit: %s\n", hv_exit_name(vcpu->run->exit_reason));
+			fprintf(stderr, "unexpected exit: %s\n",
+				hv_exit_name(vcpu->run->exit_reason));
 			return -1;
 		}
 		if (ret) {

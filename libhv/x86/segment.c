@@ -48,6 +48,7 @@ static bool type_allowed(const struct x86_ctx *c, unsigned int seg, uint16_t sel
 int x86_segment_load(struct x86_ctx *c, unsigned int seg, uint16_t selector)
 {
 	const struct hv_segs *segs = c->x->segs;
+	const struct hv_seg *ldt = &segs->seg[HV_LDTR];
 	const uint16_t code = selector & ~3;
 	uint64_t table, limit, desc, linear;
 	struct hv_seg *s = &c->x->segs->seg[seg];
@@ -71,10 +72,10 @@ int x86_segment_load(struct x86_ctx *c, unsigned int seg, uint16_t selector)
 	}
 
 	if (selector & 4) {
-		if (segs->seg[HV_LDTR].attr & HV_SEG_UNUSABLE || !(segs->seg[HV_LDTR].attr & HV_SEG_P))
+		if ((ldt->attr & HV_SEG_UNUSABLE) || !(ldt->attr & HV_SEG_P))
 			return x86_fault(c, X86_GP, code);
-		table = segs->seg[HV_LDTR].base;
-		limit = segs->seg[HV_LDTR].limit;
+		table = ldt->base;
+		limit = ldt->limit;
 	} else {
 		table = segs->gdtr.base;
 		limit = segs->gdtr.limit;
