@@ -3,9 +3,10 @@
  * hv_doorbell.c - a guest's write that signals an eventfd and returns at once.
  *
  * One immutable sorted array per VM, replaced as a whole: readers are vCPUs in
- * the entry section, inside vm->srcu; a writer kicks all of them out before it
- * waits.  A write rings every doorbell that it matches; exact duplicates are
- * refused.  Rings nothing: the write goes to userspace as if none were there.
+ * the entry section, inside vm->srcu.  Adding does not wait for them; removing
+ * does, and kicks them out first, because afterwards nothing may ring any more.
+ * A write rings every doorbell that it matches; exact duplicates are refused.
+ * Rings nothing: the write goes to userspace as if none were there.
  */
 #include <linux/eventfd.h>
 #include <linux/srcu.h>
@@ -21,6 +22,7 @@ struct doorbell {
 };
 
 struct hv_doorbells {
+	struct rcu_head rcu;
 	u32 count;
 	struct doorbell d[];		/* sorted: memory before ports, then by address */
 };
@@ -104,6 +106,11 @@ static int doorbell_check(const struct hv_doorbell *args)
 	return 0;
 }
 
+static void free_later(struct rcu_head *rcu)
+{
+	hv_free(container_of(rcu, struct hv_doorbells, rcu));
+}
+
 static bool same(const struct doorbell *a, const struct doorbell *b)
 {
 	return a->port == b->port && a->address == b->address && a->len == b->len &&
@@ -159,14 +166,16 @@ int hv_doorbell_set(struct hv_vm *vm, const struct hv_doorbell *args)
 		new->d[at] = d;
 	}
 	rcu_assign_pointer(vm->doorbells, new);
+	if (!remove) {
+		if (old)
+			call_srcu(&vm->srcu, &old->rcu, free_later);
+		return 0;	/* the entry keeps the reference */
+	}
 	/* vCPUs stay inside vm->srcu for as long as they stay in the guest. */
 	hv_vm_kick_all(vm, HV_REQ_LEAVE);
-	synchronize_srcu(&vm->srcu);
-	if (remove)
-		eventfd_ctx_put(old->d[i].ctx);
+	synchronize_srcu_expedited(&vm->srcu);
+	eventfd_ctx_put(old->d[i].ctx);
 	hv_free(old);
-	if (!remove)
-		return 0;	/* the entry keeps the reference */
 out_put:
 	eventfd_ctx_put(d.ctx);
 	return ret;
@@ -178,6 +187,7 @@ void hv_doorbell_release(struct hv_vm *vm)
 	struct hv_doorbells *t = rcu_dereference_protected(vm->doorbells, true);
 	u32 i;
 
+	srcu_barrier(&vm->srcu);	/* before vm->srcu goes */
 	for (i = 0; t && i < t->count; i++)
 		eventfd_ctx_put(t->d[i].ctx);
 	RCU_INIT_POINTER(vm->doorbells, NULL);

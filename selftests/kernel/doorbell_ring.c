@@ -189,7 +189,7 @@ static void races(void)
 	hv_vcpu_regs(a.t.vcpu[1])->rip = 0x2a000;
 	hv_doorbell_add(vm, PORT, 0x1004, 1, 0, fd2);
 	pthread_create(&th, NULL, run, NULL);
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < 100; i++) {
 		f = eventfd(0, EFD_NONBLOCK);
 		if (hv_doorbell_add(vm, PORT, 0x1000, 1, 0, f))
 			ktap_bail("cannot add");
@@ -209,7 +209,7 @@ static void races(void)
 	hv_vcpu_kick(a.t.vcpu[1]);
 	pthread_join(th, NULL);
 	ktap_check(total > 0 && atomic_load(&ioexits) > 0,
-		   "200 times added and removed while rung: %lu rings, %lu exits", total,
+		   "100 times added and removed while rung: %lu rings, %lu exits", total,
 		   atomic_load(&ioexits));
 	ktap_check(rung(fd2) > 0, "its neighbour rang all the time");
 }
