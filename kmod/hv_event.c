@@ -42,6 +42,12 @@ static void queue(struct hv_vcpu *v, u8 vector, bool has_error, u32 error,
 	if (ev->exc_flags & (HV_EXC_PENDING | HV_EXC_INJECTED)) {
 		u8 prev = ev->exc_vector;
 
+		/* A data breakpoint and the single step of one instruction are one trap. */
+		if (prev == VEC_DB && vector == VEC_DB && (ev->exc_flags & HV_EXC_PENDING)) {
+			if (has_payload)
+				ev->exc_payload |= payload;
+			return;
+		}
 		if (prev == VEC_DF) {
 			ev->triple_fault = 1;
 			ev->exc_flags = 0;
