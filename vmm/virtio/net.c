@@ -464,6 +464,19 @@ static int backend_open(struct vm *vm, const char *path, struct net_backend **ou
 	return 0;
 }
 
+void virtio_net_attach(struct virtio_net *net, struct net_backend *backend)
+{
+	net->backend = backend;
+	net->link = true;
+	net->vdev.offered |= backend->features;
+	if (backend->features & NET_GUEST_OFFLOADS)
+		net->vdev.offered |= BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+	net->watch = (struct loop_fd){
+		.fd = backend->fd, .fn = backend_event, .opaque = net,
+	};
+	virtio_net_config_update(net);
+}
+
 static int net_create(struct device *dev, const char *path, const void *args)
 {
 	static const uint16_t sizes[] = { NET_QUEUE_SIZE, NET_QUEUE_SIZE, NET_CTRL_SIZE };
@@ -491,15 +504,8 @@ static int net_create(struct device *dev, const char *path, const void *args)
 			BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
 			BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
 			BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
-	if (net->backend) {
-		net->link = true;
-		vdev->offered |= net->backend->features;
-		if (net->backend->features & NET_GUEST_OFFLOADS)
-			vdev->offered |= BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
-		net->watch = (struct loop_fd){
-			.fd = net->backend->fd, .fn = backend_event, .opaque = net,
-		};
-	}
+	if (net->backend)
+		virtio_net_attach(net, net->backend);
 	vdev->config_len = offsetof(struct virtio_net_config, max_virtqueue_pairs);
 	err = virtio_device_init(vdev, &net_ops, sizes, NET_QUEUES, args);
 	if (!err)

@@ -46,6 +46,9 @@ struct virtio_net {
 /* Asks the guest to announce its addresses: after it has moved to another host. */
 void virtio_net_announce(struct virtio_net *net);
 
+/* Gives the device its back end, which it owns from now on; before a driver starts it. */
+void virtio_net_attach(struct virtio_net *net, struct net_backend *backend);
+
 void virtio_net_config_update(struct virtio_net *net);
 void virtio_net_offloads_set(struct virtio_net *net, uint64_t offloads);
 void virtio_net_ctrl_process(struct virtio_net *net, struct virtio_queue *q);
