@@ -395,6 +395,62 @@ static void test_full(void)
 	rmdir(mnt);
 }
 
+/* A loop device on the file: its sectors, and others that have it. */
+static void test_device(void)
+{
+	char dev[64] = "", command[256];
+	struct block *a, *b;
+	struct iovec iov;
+	uint8_t *buf;
+	struct rig r;
+	FILE *p;
+
+	file_make(disk, SIZE);
+	snprintf(command, sizeof(command), "losetup -f --show -b 4096 '%s' 2>/dev/null", disk);
+	p = popen(command, "r");
+	if (!p || fscanf(p, "%63s", dev) != 1 || strncmp(dev, "/dev/loop", 9)) {
+		ktap_skip("a block device", "no loop devices here");
+		ktap_skip("a second user of it", "no loop devices here");
+		ktap_skip("a mounted one", "no loop devices here");
+		ktap_skip("readers of it", "no loop devices here");
+		pclose(p);
+		return;
+	}
+	pclose(p);
+	if (posix_memalign((void **)&buf, 4096, 65536))
+		ktap_bail("no memory");
+	memset(buf, 7, 65536);
+	iov = (struct iovec){ buf, 65536 };
+	if (rig_open(&r, dev, false, true, false))
+		ktap_bail("%s", err);
+	ktap_check(block_facts(r.block)->device && block_facts(r.block)->logical == 4096 &&
+		   block_facts(r.block)->direct && block_facts(r.block)->size == SIZE &&
+		   !rw(&r, true, 8192, &iov, 1) && !simple(&r, BLOCK_FLUSH, 0, 0, false) &&
+		   !simple(&r, BLOCK_ZERO, 8192, 4096, false) && file_has(8192 + 4096, buf, 61440) &&
+		   !file_has(8192, buf, 4096), "a block device of 4 KiB sectors");
+	ktap_check(open_path(dev, false, true, false, &b) == -EBUSY, "a second user of it: %s", err);
+	rig_close(&r);
+	snprintf(command, sizeof(command), "mkfs.ext4 -q %s 2>/dev/null && mkdir -p %s/m && "
+		 "mount %s %s/m", dev, dir, dev, dir);
+	if (!system(command)) {
+		ktap_check(open_path(dev, false, true, false, &b) == -EBUSY && strstr(err, "mount"),
+			   "a mounted one: %s", err);
+		snprintf(command, sizeof(command), "umount %s/m", dir);
+		if (system(command))
+			ktap_note("cannot unmount");
+	} else {
+		ktap_skip("a mounted one", "no ext4");
+	}
+	ktap_check(!open_path(dev, true, true, false, &a) && !open_path(dev, true, true, false, &b) &&
+		   open_path(dev, false, true, false, &r.block) == -EBUSY, "readers of it, no writer");
+	block_close(a);
+	block_close(b);
+	free(buf);
+	snprintf(command, sizeof(command), "losetup -d %s", dev);
+	if (system(command))
+		ktap_note("%s stays", dev);
+}
+
 int main(int argc, char **argv)
 {
 	const char *tmp = getenv("TMPDIR");
@@ -406,7 +462,7 @@ int main(int argc, char **argv)
 			sleep(60);
 		return 0;
 	}
-	ktap_plan(64);
+	ktap_plan(68);
 	vm = pv_create((const char *const[]){ "memory", "2M", NULL });
 	snprintf(dir, sizeof(dir), "%.40s/blockXXXXXX", tmp ? tmp : "/var/tmp");
 	if (!mkdtemp(dir))
@@ -421,6 +477,7 @@ int main(int argc, char **argv)
 	test_failures(false);
 	test_failures(true);
 	test_full();
+	test_device();
 	pv_destroy(vm);
 	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
 	if (system(command))

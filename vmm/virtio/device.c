@@ -290,13 +290,14 @@ static void reset_by_driver(struct virtio_device *vdev)
 	}
 	vdev->resetting = true;
 	virtio_sync_request(vdev);
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += RESET_WAIT_MS * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	/* Firmware writes 0 and goes on without a look at the status. */
 	while (vdev->resetting)
-		if (pthread_cond_timedwait(&vdev->changed, &virtio_dev(vdev)->lock, &until))
+		if (pthread_cond_clockwait(&vdev->changed, &virtio_dev(vdev)->lock,
+					   CLOCK_MONOTONIC, &until))
 			break;
 }
 
