@@ -247,6 +247,10 @@ static void check_rtc(void)
 	set_cmos(4, 0x12);
 	ktap_check(bcd(cmos(4)) == 12 && bcd(cmos(2)) >= 50, "a single register can be set too");
 
+	set_cmos(0x32, 0x99);
+	ktap_check(cmos(0x32) == 0x99 && cmos(9) == 0x31 && bcd(cmos(4)) == 12, "the year 9931 is legal");
+	set_cmos(0x32, 0x20);
+
 	/* Periodic interrupt at 1024 Hz, on the guest clock. */
 	cmos(0xc);
 	rises[8] = 0;
@@ -327,7 +331,7 @@ int main(void)
 {
 	static const char *const settings[] = { "memory", "3G", NULL };
 
-	ktap_plan(56);
+	ktap_plan(57);
 	vm = pv_create(settings);
 	/* Before platform_create(): a pin has room for two sinks. */
 	if (platform_create(vm))

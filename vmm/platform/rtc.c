@@ -45,12 +45,14 @@ enum {
 #define OSCILLATOR	32768ULL
 /* More seconds than this are not looked through for alarms that were missed. */
 #define CATCH_UP	(24 * 3600)
+#define DATE_MAX	1000000000000LL
 
 struct rtc {
 	struct device dev;
 	uint8_t index;
 	uint8_t cmos[128];	/* alarm bytes, A, B, C and RAM; time while it is frozen */
-	int64_t offset_ns;	/* guest's time less CLOCK_REALTIME */
+	int64_t offset_s;	/* guest's time less CLOCK_REALTIME: seconds, and ... */
+	int64_t offset_ns;	/* ... 0 to 999999999 nanoseconds */
 	int64_t updated;	/* guest's second up to which updates and alarms are seen */
 	uint64_t periodic;	/* periods of the guest clock that are seen */
 	struct irq_line line;
@@ -61,26 +63,26 @@ struct rtc {
 static const struct device_field rtc_fields[] = {
 	DEVICE_FIELD(1, 1, struct rtc, index),
 	DEVICE_FIELD_ARRAY(2, 1, struct rtc, cmos),
-	DEVICE_FIELD(3, 1, struct rtc, offset_ns),
-	DEVICE_FIELD(4, 1, struct rtc, updated),
-	DEVICE_FIELD(5, 1, struct rtc, periodic),
+	DEVICE_FIELD(3, 1, struct rtc, offset_s),
+	DEVICE_FIELD(4, 1, struct rtc, offset_ns),
+	DEVICE_FIELD(5, 1, struct rtc, updated),
+	DEVICE_FIELD(6, 1, struct rtc, periodic),
 };
 
 /* ------------------------------------------------------------------ */
 /* Time                                                                 */
 /* ------------------------------------------------------------------ */
-static int64_t guest_time_ns(const struct rtc *rtc)
+/* Seconds since 1970 and the @fraction in nanoseconds.  Apart, because a guest may set
+ * any year of four digits. */
+static int64_t guest_time(const struct rtc *rtc, int64_t *fraction)
 {
 	struct timespec ts;
+	int64_t ns;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	/* Unsigned: the offset is the guest's choice, and wraps rather than overflows. */
-	return (uint64_t)ts.tv_sec * NS + ts.tv_nsec + (uint64_t)rtc->offset_ns;
-}
-
-static int64_t floor_div(int64_t a, int64_t b)
-{
-	return a / b - (a % b < 0);
+	ns = ts.tv_nsec + rtc->offset_ns;
+	*fraction = ns % NS;
+	return ts.tv_sec + rtc->offset_s + ns / NS;
 }
 
 /* Time stands while it is being set, or the divider is held in reset. */
@@ -154,12 +156,18 @@ static int64_t regs_to_time(const struct rtc *rtc)
 }
 
 /* The frozen time in the registers becomes the time that runs on. */
-static void time_set(struct rtc *rtc, int64_t fraction_ns)
+static void time_set(struct rtc *rtc, int64_t fraction)
 {
 	int64_t seconds = regs_to_time(rtc);
+	struct timespec ts;
 
-	rtc->offset_ns = 0;
-	rtc->offset_ns = (uint64_t)seconds * NS + fraction_ns - guest_time_ns(rtc);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	rtc->offset_s = seconds - ts.tv_sec;
+	rtc->offset_ns = fraction - ts.tv_nsec;
+	if (rtc->offset_ns < 0) {
+		rtc->offset_ns += NS;
+		rtc->offset_s--;
+	}
 	rtc->updated = seconds;
 }
 
@@ -168,7 +176,7 @@ static void time_set(struct rtc *rtc, int64_t fraction_ns)
 /* ------------------------------------------------------------------ */
 static bool alarm_matches(const struct rtc *rtc, int64_t second)
 {
-	unsigned int of_day = second - floor_div(second, 86400) * 86400;
+	unsigned int of_day = (second % 86400 + 86400) % 86400;
 	const uint8_t *cmos = rtc->cmos;
 
 	return (cmos[REG_SECONDS_ALARM] >= ALARM_ANY ||
@@ -193,7 +201,7 @@ static uint64_t period_ns(const struct rtc *rtc)
 /* Sets the flags of everything that came about since it was last called. */
 static void catch_up(struct rtc *rtc)
 {
-	int64_t second = floor_div(guest_time_ns(rtc), NS), s;
+	int64_t fraction, second = guest_time(rtc, &fraction), s;
 	uint64_t period = period_ns(rtc), periods;
 
 	if (period) {
@@ -232,11 +240,11 @@ static void timer_update(struct rtc *rtc)
 	if ((wanted & B_PIE) && period)
 		when = (rtc->periodic + 1) * period;
 	if ((wanted & (B_AIE | B_UIE)) && !frozen(rtc)) {
-		int64_t time = guest_time_ns(rtc);
-		uint64_t next = now + NS - (time - floor_div(time, NS) * NS);
+		int64_t fraction;
 
-		if (next < when)
-			when = next;
+		guest_time(rtc, &fraction);
+		if (now + NS - fraction < when)
+			when = now + NS - fraction;
 	}
 	if (when == UINT64_MAX)
 		device_timer_cancel(&rtc->timer);
@@ -267,12 +275,12 @@ static bool is_time(unsigned int reg)
 
 static uint8_t reg_read(struct rtc *rtc, unsigned int reg)
 {
-	int64_t now = guest_time_ns(rtc), fraction = now - floor_div(now, NS) * NS;
+	int64_t fraction, now = guest_time(rtc, &fraction);
 	uint8_t value;
 
 	if (is_time(reg)) {
 		if (!frozen(rtc))
-			time_to_regs(rtc, floor_div(now, NS));
+			time_to_regs(rtc, now);
 		return rtc->cmos[reg];
 	}
 	switch (reg) {
@@ -298,20 +306,20 @@ static uint8_t reg_read(struct rtc *rtc, unsigned int reg)
 
 static void reg_write(struct rtc *rtc, unsigned int reg, uint8_t value)
 {
-	int64_t now = guest_time_ns(rtc), fraction = now - floor_div(now, NS) * NS;
+	int64_t fraction, now = guest_time(rtc, &fraction);
 	bool was_frozen = frozen(rtc);
 
 	catch_up(rtc);
 	if (is_time(reg)) {
 		if (!was_frozen)
-			time_to_regs(rtc, floor_div(now, NS));
+			time_to_regs(rtc, now);
 		rtc->cmos[reg] = value;
 		if (!was_frozen)
 			time_set(rtc, fraction);
 	} else if (reg == REG_A || reg == REG_B) {
 		/* The registers hold the time from here on, in the format of before. */
 		if (!was_frozen)
-			time_to_regs(rtc, floor_div(now, NS));
+			time_to_regs(rtc, now);
 		if (reg == REG_A) {
 			rtc->cmos[REG_A] = value & ~A_UIP;
 			if (period_ns(rtc))
@@ -392,6 +400,7 @@ static void cmos_init(struct rtc *rtc)
 static int rtc_create(struct device *dev, const char *path, const void *args)
 {
 	struct rtc *rtc = (struct rtc *)dev;
+	int64_t fraction;
 	int err = irq_line_init(&rtc->line, dev->vm, CHIPSET_RTC_IRQ);
 
 	device_timer_init(&rtc->timer, dev, rtc_timer);
@@ -403,7 +412,7 @@ static int rtc_create(struct device *dev, const char *path, const void *args)
 		return err;
 	}
 	cmos_init(rtc);
-	rtc->updated = floor_div(guest_time_ns(rtc), NS);
+	rtc->updated = guest_time(rtc, &fraction);
 	return 0;
 }
 
@@ -434,7 +443,8 @@ static int rtc_loaded(struct device *dev)
 	rtc->index &= 0x7f;
 	rtc->cmos[REG_A] &= ~A_UIP;
 	/* No date that fits the registers is further from 1970. */
-	if (rtc->updated > 1000000000000LL || rtc->updated < -1000000000000LL)
+	if (rtc->updated > DATE_MAX || rtc->updated < -DATE_MAX || rtc->offset_s > DATE_MAX ||
+	    rtc->offset_s < -DATE_MAX || rtc->offset_ns < 0 || rtc->offset_ns >= NS)
 		return -EINVAL;
 	refresh(rtc);
 	return 0;
