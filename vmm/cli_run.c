@@ -67,7 +67,8 @@ static int set(struct run *run, const char *option, const char *key, const char 
 
 	if (!config_set(run->vm.config, key, value, err, sizeof(err)))
 		return 0;
-	if (!strncmp(err, key, strlen(key)) && *option == '-')
+	/* A flag stands for its key; --set does not say which. */
+	if (!strncmp(err, key, strlen(key)) && strcmp(option, "--set"))
 		log_error(NULL, "%s%s", option, err + strlen(key));
 	else
 		log_error(NULL, "%s: %s", option, err);

@@ -155,6 +155,11 @@ int elf_probe(struct boot *boot, struct elf_image *elf)
 		ret = elf_segment_read(boot, elf, phoff, i, &s);
 		if (!ret && s.type == PT_NOTE)
 			ret = elf_notes(boot, elf, &s);
+		if (!ret && s.type == PT_LOAD && (s.offset > boot->kernel.size ||
+						  s.filesz > boot->kernel.size - s.offset))
+			ret = boot_fail(boot, "%s: truncated: segment %u goes beyond its %llu "
+					"bytes; copy it again", boot->kernel.path, i,
+					(unsigned long long)boot->kernel.size);
 		if (ret)
 			return ret;
 	}

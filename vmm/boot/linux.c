@@ -83,10 +83,29 @@ static void put64(uint8_t *p, unsigned int at, uint64_t v)
 	memcpy(p + at, &v, sizeof(v));
 }
 
+/* Bytes of the real-mode part, and of the kernel behind it, which must be there. */
+static int linux_sizes(struct boot *boot, const uint8_t *h, uint64_t *setup, uint64_t *size)
+{
+	const char *path = boot->kernel.path;
+
+	*setup = ((h[HDR_SETUP_SECTS] ? h[HDR_SETUP_SECTS] : 4) + 1) * 512ULL;
+	*size = get32(h, HDR_SYSSIZE) * 16ULL;
+	if (*setup >= boot->kernel.size || !*size)
+		return boot_fail(boot, "%s: truncated: no kernel after the setup code; copy it "
+				 "again", path);
+	/* The size is rounded up to 16 bytes. */
+	if (boot->kernel.size - *setup + 15 < *size)
+		return boot_fail(boot, "%s: truncated: %llu of %llu bytes; copy it again", path,
+				 (unsigned long long)boot->kernel.size,
+				 (unsigned long long)(*setup + *size));
+	return 0;
+}
+
 static int linux_probe(struct boot *boot)
 {
 	const char *path = boot->kernel.path;
 	uint8_t h[HDR_MAX_END];
+	uint64_t setup, size;
 	uint16_t version;
 
 	if (boot->kernel.size < sizeof(h))
@@ -103,6 +122,8 @@ static int linux_probe(struct boot *boot)
 		return boot_fail(boot, "%s: a 32-bit kernel; use one built for x86-64", path);
 	if (!(h[HDR_LOADFLAGS] & LOADED_HIGH))
 		return boot_fail(boot, "%s: a zImage; use a bzImage", path);
+	if (linux_sizes(boot, h, &setup, &size))
+		return -EINVAL;
 	return 1;
 }
 
@@ -144,7 +165,6 @@ static int linux_e820(struct vm *vm, uint8_t *zp)
 
 static int linux_load(struct vm *vm, struct boot *boot, struct boot_entry *entry)
 {
-	const char *path = boot->kernel.path;
 	uint8_t h[HDR_MAX_END], zp[GUEST_PAGE];
 	uint64_t setup, size, file_size, where = 0, need, limit;
 	unsigned int end;
@@ -154,16 +174,10 @@ static int linux_load(struct vm *vm, struct boot *boot, struct boot_entry *entry
 	if (ret)
 		return ret;
 	/* One checked copy; the file is not read again for any of it. */
-	setup = ((h[HDR_SETUP_SECTS] ? h[HDR_SETUP_SECTS] : 4) + 1) * 512ULL;
-	size = get32(h, HDR_SYSSIZE) * 16ULL;
-	if (setup >= boot->kernel.size || !size)
-		return boot_fail(boot, "%s: truncated: no kernel after the setup code; copy it "
-				 "again", path);
+	ret = linux_sizes(boot, h, &setup, &size);
+	if (ret)
+		return ret;
 	file_size = boot->kernel.size - setup;
-	if (file_size + 15 < size)
-		return boot_fail(boot, "%s: truncated: %llu of %llu bytes; copy it again", path,
-				 (unsigned long long)boot->kernel.size,
-				 (unsigned long long)(setup + size));
 	if (file_size > size)
 		file_size = size;	/* what follows is a signature */
 	ret = linux_place(vm, boot, h, size, &where);

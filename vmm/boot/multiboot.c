@@ -86,6 +86,7 @@ static int mb_find(struct boot *boot, struct mb_header *h, uint64_t *at)
 
 static int mb_probe(struct boot *boot)
 {
+	struct elf_image elf;
 	struct mb_header h;
 	uint64_t at;
 	int ret = mb_find(boot, &h, &at);
@@ -95,6 +96,9 @@ static int mb_probe(struct boot *boot)
 	if (h.flags & MB_MANDATORY & ~MB_KNOWN)
 		return boot_fail(boot, "%s: multiboot header asks for unknown features (flags %#x)",
 				 boot->kernel.path, h.flags);
+	/* An ELF image is looked at now: what is wrong with it is better said early. */
+	if (!(h.flags & MB_ADDRESSES) && elf_probe(boot, &elf) < 0)
+		return -EINVAL;
 	return 1;
 }
 
