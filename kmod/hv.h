@@ -449,6 +449,7 @@ void hv_fpu_destroy(struct hv_vcpu *v);
 void hv_fpu_reset(struct hv_vcpu *v, bool init);
 void hv_fpu_enter(struct hv_vcpu *v);		/* section: guest XSAVE, XCR0, PKRU in */
 void hv_fpu_leave(struct hv_vcpu *v);		/* section: out, host's back */
+void hv_fpu_sync_xcr0(struct hv_vcpu *v);	/* section: the guest's XCR0 into v->xcr0 */
 void hv_fpu_set_xcr0(struct hv_vcpu *v);	/* section: v->xcr0 changed while loaded */
 int hv_fpu_get(struct hv_vcpu *v, void *dst);	/* XSAVE group */
 int hv_fpu_set(struct hv_vcpu *v, const void *src);	/* validates header and MXCSR */

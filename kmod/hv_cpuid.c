@@ -497,6 +497,7 @@ void hv_cpuid(struct hv_vcpu *v, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
 		*edx = v->id;
 		break;
 	case 0xd:
+		hv_fpu_sync_xcr0(v);
 		if (subleaf < 2)
 			*ebx = xsave_size(t, v->xcr0);
 		break;

@@ -136,6 +136,23 @@ static void set_xcr0(struct hv_vcpu *v, u64 val)
 	xsetbv(XCR_XFEATURE_ENABLED_MASK, val);
 }
 
+/*
+ * XSETBV is intercepted, but not every CPU listens: QEMU's has no such intercept
+ * before 8.0.  What such a guest has set is taken over if it is allowed.
+ */
+void hv_fpu_sync_xcr0(struct hv_vcpu *v)
+{
+	u64 xcr0;
+
+	if (!v->guest_xcr0_loaded || !(v->cr4 & X86_CR4_OSXSAVE))
+		return;
+	xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	if (likely(xcr0 == v->guest_xcr0_loaded))
+		return;
+	v->guest_xcr0_loaded = xcr0;
+	hv_set_xcr0(v, xcr0);
+}
+
 void hv_fpu_set_xcr0(struct hv_vcpu *v)
 {
 	/* 0: not inside the section, hv_fpu_enter() will do it. */
@@ -176,6 +193,7 @@ void hv_fpu_leave(struct hv_vcpu *v)
 		asm volatile("fxsave64 %0" : "=m" (*(u8 (*)[XSAVE_LEGACY])x));
 		return;
 	}
+	hv_fpu_sync_xcr0(v);
 	set_xcr0(v, host_xcr0);
 	v->guest_xcr0_loaded = 0;
 	if (unlikely(host_xss))
