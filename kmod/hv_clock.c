@@ -124,14 +124,20 @@ u64 hv_clock_guest_tsc(struct hv_vcpu *v)
 static void uniform_look(struct hv_vcpu *v)
 {
 	struct hv_vm *vm = v->vm;
+	bool uniform = true, changed;
 	struct hv_vcpu *o;
-	bool uniform = true;
+	unsigned long flags;
 	int i;
 
+	/* Under the lock, so that of two vCPUs the later one sees both offsets. */
+	spin_lock_irqsave(&vm->clock_lock, flags);
 	hv_for_each_vcpu(i, o, vm)
 		if (READ_ONCE(o->clock.tsc_offset) != v->clock.tsc_offset)
 			uniform = false;
-	if (xchg(&vm->clock_uniform, uniform) != uniform)
+	changed = vm->clock_uniform != uniform;
+	WRITE_ONCE(vm->clock_uniform, uniform);
+	spin_unlock_irqrestore(&vm->clock_lock, flags);
+	if (changed)
 		hv_vm_kick_all(vm, HV_REQ_CLOCK);
 }
 
