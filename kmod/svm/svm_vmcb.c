@@ -241,9 +241,11 @@ void svm_set_control(struct hv_vcpu *v)
 	c->cr0 = v->cr0 & ~(u64)(X86_CR0_CD | X86_CR0_NW);
 	c->cr3 = v->cr3;
 	c->cr4 = v->cr4 | svm_host_cr4_mce;
-	c->efer = (v->efer & ~(u64)EFER_LMA) | EFER_SVME;
+	/* LME without paging has no effect, and EFER is read through us.  (With it
+	 * but without PAE, TCG 7.2 would not restore the host's CR0 at the exit.) */
+	c->efer = (v->efer & ~(u64)(EFER_LMA | EFER_LME)) | EFER_SVME;
 	if ((v->efer & EFER_LME) && (v->cr0 & X86_CR0_PG))
-		c->efer |= EFER_LMA;
+		c->efer |= EFER_LMA | EFER_LME;
 	if (c->cr0 != v->cr0)
 		ic |= SVM_CR_READ(0);
 	if (c->cr4 != v->cr4)
