@@ -26,6 +26,7 @@
 #define CHILD_SOCKET	3	/* where passt finds it */
 #define PORTS_LEN	1024
 #define START_MS	15000
+#define SOCKET_BUFFER	(4 << 20)
 
 extern char **environ;
 
@@ -133,6 +134,18 @@ static int passt_wait(pid_t pid)
 	return -1;
 }
 
+/*
+ * What does not fit the socket passt drops and sends again much later, so its
+ * room decides how fast TCP is.  Beyond the host's limit only for the privileged.
+ */
+static void buffer_grow(int sock)
+{
+	int size = SOCKET_BUFFER;
+
+	if (setsockopt(sock, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
+		setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
 /* A descriptor above those that the child's are copied to. */
 static int fd_raise(int fd)
 {
@@ -196,6 +209,8 @@ int net_passt_open(struct vm *vm, const char *path, struct net_backend **out)
 		log_error(vm, "%s: cannot create a socket: %s", path, strerror(-err));
 		return err;
 	}
+	buffer_grow(pair[0]);
+	buffer_grow(pair[1]);
 	pair[1] = fd_raise(pair[1]);
 	err = passt_start(vm, path, tcp, udp, pair[1]);
 	close(pair[1]);
