@@ -201,12 +201,15 @@ static int __init hv_init(void)
 	ret = hv_clock_module_init();
 	if (ret)
 		goto out_hw;
+	/* Once, not for each VM: it patches the scheduler's code on all CPUs. */
+	preempt_notifier_inc();
 	ret = misc_register(&hv_misc);
 	if (ret)
 		goto out_clock;
 	return 0;
 
 out_clock:
+	preempt_notifier_dec();
 	hv_clock_module_exit();
 out_hw:
 	hv_hw_exit();
@@ -218,6 +221,7 @@ out_backend:
 static void __exit hv_exit(void)
 {
 	misc_deregister(&hv_misc);
+	preempt_notifier_dec();
 	hv_clock_module_exit();
 	hv_hw_exit();
 	hv_ops->cleanup();

@@ -474,8 +474,10 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 		hv_ops->set_nmi_masked(v, v->ev.nmi_masked);
 		hv_ops->set_shadow(v, v->ev.shadow);
 	}
-	if (HAS(HV_GROUP_MP))
+	if (HAS(HV_GROUP_MP)) {
 		memcpy(&v->mp, COPY(HV_GROUP_MP), sizeof(v->mp));
+		hv_request(v, HV_REQ_INITSIPI);	/* for what is latched in it */
+	}
 	if (HAS(HV_GROUP_CLOCK)) {
 		memcpy(&v->clock, COPY(HV_GROUP_CLOCK), sizeof(v->clock));
 		hv_clock_apply(v);

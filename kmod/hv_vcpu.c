@@ -68,19 +68,20 @@ void hv_vm_flush_wait(struct hv_vm *vm)
 
 /* ---- load and put ---- */
 
-static void vcpu_loaded(struct hv_vcpu *v)
+/* @waited: the thread was off the CPU, which is what steal time counts. */
+static void vcpu_loaded(struct hv_vcpu *v, bool waited)
 {
 	int cpu = smp_processor_id();
 
 	hv_ops->vcpu_load(v, cpu);
-	if (v->cpu != cpu)
+	if (waited || v->cpu != cpu)
 		hv_clock_loaded(v, cpu);
 	WRITE_ONCE(v->cpu, cpu);
 }
 
 static void vcpu_sched_in(struct preempt_notifier *n, int cpu)
 {
-	vcpu_loaded(container_of(n, struct hv_vcpu, notifier));
+	vcpu_loaded(container_of(n, struct hv_vcpu, notifier), true);
 }
 
 static void vcpu_sched_out(struct preempt_notifier *n, struct task_struct *next)
@@ -97,7 +98,7 @@ static void vcpu_load(struct hv_vcpu *v)
 {
 	preempt_disable();
 	preempt_notifier_register(&v->notifier);
-	vcpu_loaded(v);
+	vcpu_loaded(v, false);
 	v->loaded = true;
 	preempt_enable();
 }

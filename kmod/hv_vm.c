@@ -34,7 +34,6 @@ static void vm_destroy(struct hv_vm *vm)
 	hv_irq_map_destroy(vm);
 	hv_slots_destroy(vm);
 	hv_ops->vm_destroy(vm);
-	preempt_notifier_dec();
 	hv_hw_put();
 	if (vm->kvm_file)
 		fput(vm->kvm_file);
@@ -400,7 +399,6 @@ long hv_vm_create(const struct hv_create_vm *args)
 	ret = hv_hw_get(kvm_file);
 	if (ret)
 		goto out_srcu;
-	preempt_notifier_inc();
 	ret = hv_ops->vm_create(vm);
 	if (ret)
 		goto out_hw;
@@ -422,7 +420,6 @@ out_slots:
 out_backend:
 	hv_ops->vm_destroy(vm);
 out_hw:
-	preempt_notifier_dec();
 	hv_hw_put();
 out_srcu:
 	cleanup_srcu_struct(&vm->srcu);
