@@ -388,6 +388,19 @@ static bool cmdline_has(const char *cmdline, const char *prefix)
 	return false;
 }
 
+static bool cmdline_has_word(const char *cmdline, const char *word)
+{
+	const size_t len = strlen(word);
+	const char *p = cmdline;
+
+	while ((p = strstr(p, word))) {
+		if ((p == cmdline || p[-1] == ' ') && (!p[len] || p[len] == ' '))
+			return true;
+		p++;
+	}
+	return false;
+}
+
 /* Does the disk have a partition table (MBR signature with an entry, GPT's too)? */
 static bool disk_partitioned(const char *path)
 {
@@ -430,7 +443,8 @@ static int default_cmdline(struct run *run)
 	if (*disk && !cmdline_has(cmdline, "root="))
 		n += snprintf(text + n, sizeof(text) - (size_t)n, "%sroot=/dev/vda%s%s",
 			      n ? " " : "", disk_partitioned(disk) ? "1" : "",
-			      cmdline_has(cmdline, "ro") || cmdline_has(cmdline, "rw") ? "" :
+			      cmdline_has_word(cmdline, "ro") ||
+			      cmdline_has_word(cmdline, "rw") ? "" :
 			      config_bool(c, "disk.0.readonly") ? " ro" : " rw");
 	if (n >= (int)sizeof(text) - 64) {
 		log_error(NULL, "--cmdline is too long; at most 4096 characters");

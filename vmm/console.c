@@ -102,7 +102,7 @@ static void user_put(struct user *u, const uint8_t *buf, size_t len)
 size_t console_write(struct console *c, const uint8_t *buf, size_t len)
 {
 	struct user *u;
-	bool idle = true;
+	bool idle = false;
 	size_t n = len, i;
 
 	pthread_mutex_lock(&c->lock);
@@ -110,7 +110,7 @@ size_t console_write(struct console *c, const uint8_t *buf, size_t len)
 		if (u->lossless && user_room(u) < n)
 			n = user_room(u);
 	for (u = c->users; u; u = u->next) {
-		idle &= u->head == u->tail;
+		idle |= u->head == u->tail;
 		user_put(u, buf, n);
 	}
 	for (i = 0; i < n; i++)
@@ -119,8 +119,8 @@ size_t console_write(struct console *c, const uint8_t *buf, size_t len)
 	if (n < len)
 		c->blocked = true;
 	pthread_mutex_unlock(&c->lock);
-	/* With output already waiting the main loop has been told before. */
-	if (idle && n && c->users)
+	/* Of users with output waiting the main loop has been told before. */
+	if (idle && n)
 		loop_defer(&c->vm->loop, &c->flush_call);
 	return n;
 }

@@ -27,7 +27,8 @@ struct loop_fd {
 	bool added;		/* private */
 };
 
-/* LOOP_CLOCK_GUEST stands still while the loop's clock is stopped. */
+/* LOOP_CLOCK_GUEST stands still while the loop's clock is stopped.  It runs on
+ * the main loop only. */
 enum loop_clock { LOOP_CLOCK_HOST, LOOP_CLOCK_GUEST, LOOP_CLOCK_COUNT };
 
 struct loop_timer {

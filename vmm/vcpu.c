@@ -202,6 +202,8 @@ static void exit_shutdown(struct vcpu *vcpu)
 	hv_vcpu_need(vcpu->hv, HV_GROUP(HV_GROUP_REGS));
 	snprintf(text, sizeof(text), "triple fault of vCPU %u at rip %#llx", vcpu->id,
 		 (unsigned long long)hv_vcpu_regs(vcpu->hv)->rip);
+	if (!vcpu->vm->quiet)
+		vcpu_dump(vcpu);
 	vm_request_stop(vcpu->vm, VM_CAUSE_TRIPLE_FAULT, 0, text);
 }
 

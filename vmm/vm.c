@@ -230,7 +230,7 @@ int vm_reset(struct vm *vm, const char *text)
 	guest_stop(vm);
 	log_info(vm, "reset: %s", text);
 	device_reset_all(vm);
-	vm->clock_saved = false;	/* a new life: its TSC begins at zero */
+	vm->clock_saved = false;	/* nobody is left who would miss the time */
 	ret = guest_load(vm);
 	if (ret)
 		vm_request_stop(vm, VM_CAUSE_FAILURE, 0, "the guest cannot be started again");

@@ -59,6 +59,8 @@ static void add_uint(struct json_object *obj, const char *key, uint64_t n)
 struct json_object *control_status(struct vm *vm)
 {
 	struct json_object *obj = json_object_new_object();
+	char text[32];
+	uint64_t ns;
 
 	add_text(obj, "name", vm->name);
 	add_uint(obj, "pid", (uint64_t)getpid());
@@ -68,8 +70,10 @@ struct json_object *control_status(struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 	add_uint(obj, "cpus", vm->nr_vcpus);
 	add_uint(obj, "memory", vm->memory.size);
-	json_object_object_add(obj, "uptime",
-			       json_object_new_double((double)vm_clock_ns(vm) / 1e9));
+	ns = vm_clock_ns(vm);
+	snprintf(text, sizeof(text), "%llu.%03llu", (unsigned long long)(ns / 1000000000),
+		 (unsigned long long)(ns / 1000000 % 1000));
+	json_object_object_add(obj, "uptime", json_object_new_double_s((double)ns / 1e9, text));
 	return obj;
 }
 

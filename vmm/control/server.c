@@ -353,11 +353,14 @@ void control_event(struct vm *vm, const char *event, struct json_object *data)
 	struct control *ctl = vm->control;
 	struct message *m = NULL;
 	struct timespec ts;
+	char text[32];
 
 	clock_gettime(CLOCK_REALTIME, &ts);
+	snprintf(text, sizeof(text), "%lld.%06ld", (long long)ts.tv_sec, ts.tv_nsec / 1000);
 	json_object_object_add(obj, "event", json_object_new_string(event));
 	json_object_object_add(obj, "time",
-			       json_object_new_double((double)ts.tv_sec + (double)ts.tv_nsec / 1e9));
+			       json_object_new_double_s((double)ts.tv_sec + (double)ts.tv_nsec / 1e9,
+							text));
 	json_object_object_add(obj, "data", data ? data : json_object_new_object());
 	m = message_create(obj, -1);
 	json_object_put(obj);
