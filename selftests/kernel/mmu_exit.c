@@ -66,7 +66,7 @@ static void owner(int sock, volatile uint64_t *running, bool leave)
 	do {
 		err = hv_vcpu_run(t.vcpu[0]);
 	} while (err != -EINTR);
-	_exit(*(volatile uint64_t *)(t.mem + 0x20000) ? 0 : 1);
+	_exit(*(volatile uint64_t *)(t.mem + 0x100000) ? 0 : 1);
 }
 
 static void on_alarm(int sig)
