@@ -12,7 +12,9 @@
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/smp.h>
+#include <linux/swap.h>
 #include <linux/sched/signal.h>
 #include <asm/mmu_context.h>
 #include <asm/smp.h>
@@ -112,8 +114,27 @@ static inline bool hv_task_interruptible(struct task_struct *t)
 #endif
 }
 
-/* What the ageing callbacks of struct mmu_notifier_ops return. */
-typedef int hv_young_t;
+/* What the ageing callbacks return: int, from 7.1 bool. */
+typedef typeof(((struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) hv_young_t;
+
+/* Neither sleeps; the first only sets the flag, as for memory without a file. */
+static inline void hv_page_set_dirty(struct page *page)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+	folio_set_dirty(page_folio(page));
+#else
+	SetPageDirty(page);
+#endif
+}
+
+static inline void hv_page_mark_accessed(struct page *page)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+	folio_mark_accessed(page_folio(page));
+#else
+	mark_page_accessed(page);
+#endif
+}
 
 /*
  * Suspend and resume on the last CPU.  The callbacks grew an argument, in stable

@@ -20,7 +20,6 @@
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/swap.h>
 #include "hv.h"
 
 #define ENTRIES		512
@@ -611,13 +610,13 @@ static int map_gfn(struct hv_vm *vm, struct hv_vcpu *v, const struct hv_slots *s
 		 * page can be unmapped, and reclaimed as clean.
 		 */
 		if (write && !PageReserved(page))
-			SetPageDirty(page);
+			hv_page_set_dirty(page);
 		if (need_write)
 			hv_slot_mark_dirty(s, gfn);
 	}
 	behind = mmu_unlock(mmu, removed);
 	if (!ret && !PageReserved(page))
-		mark_page_accessed(page);
+		hv_page_mark_accessed(page);
 	put_page(page);
 	/* Free what was replaced; a mere @behind is its owner's business. */
 	if (removed && behind)
