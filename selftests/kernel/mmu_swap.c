@@ -108,6 +108,62 @@ static void *reclaimer(void *arg)
 	return NULL;
 }
 
+static void *runner(void *arg)
+{
+	int err;
+
+	do {
+		err = hv_vcpu_run(t.vcpu[0]);
+	} while (!err && t.vcpu[0]->run->exit_reason == HV_EXIT_NONE);
+	return NULL;
+}
+
+static unsigned int present(uint64_t first, uint64_t n)
+{
+	FILE *f = fopen("/proc/self/pagemap", "r");
+	unsigned int count = 0;
+	uint64_t entry;
+
+	if (!f)
+		return 0;
+	fseek(f, (((uintptr_t)ram >> 12) + first) * 8, SEEK_SET);
+	while (n-- && fread(&entry, 8, 1, f) == 1)
+		count += entry >> 63;
+	fclose(f);
+	return count;
+}
+
+/* Of pages that only the guest uses the host learns by the notifier's ageing callbacks. */
+static void ageing(void)
+{
+	unsigned int used, idle;
+	pthread_t th;
+	int err;
+
+	put_file(GROUP "/memory.max", "max");
+	testvm_code(&t, TVM_CODE, count, count_end);
+	testvm_long(&t, 0, TVM_CODE);
+	hv_vcpu_regs(t.vcpu[0])->gpr[HV_RBX] = RAM;
+	hv_vcpu_regs(t.vcpu[0])->gpr[HV_RCX] = PAGES / 2;
+	hv_vcpu_regs(t.vcpu[0])->gpr[HV_RDI] = -1UL;
+	hv_vcpu_mark_dirty(t.vcpu[0], HV_GROUP(HV_GROUP_REGS));
+	wrong(0);			/* all of it back in */
+	pthread_create(&th, NULL, runner, NULL);
+	sleep(1);
+	madvise(ram, LEN, MADV_COLD);
+	usleep(200000);
+	err = put_file(GROUP "/memory.reclaim", "3M");
+	used = present(0, PAGES / 2);
+	idle = present(PAGES / 2, PAGES / 2);
+	hv_vcpu_kick(t.vcpu[0]);
+	pthread_join(th, NULL);
+	if (err && used + idle == PAGES)
+		ktap_skip("ageing", "the host cannot be told to reclaim");
+	else
+		ktap_check(used > idle * 2, "ageing: of what the guest uses %u pages stay, of the rest %u",
+			   used, idle);
+}
+
 int main(void)
 {
 	struct hv_slot s = { .id = 1, .gpa = RAM, .size = LEN };
@@ -120,7 +176,7 @@ int main(void)
 	why = set_up();
 	if (why)
 		ktap_skip_all(why);
-	ktap_plan(5);
+	ktap_plan(6);
 	testvm_create(&t, 2 * MIB, 1);
 	ram = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	s.hva = (uintptr_t)ram;
@@ -142,6 +198,7 @@ int main(void)
 	atomic_store(&done, 1);
 	pthread_join(th, NULL);
 	ktap_check(!wrong(6), "reclaimed while it runs, nothing lost");
+	ageing();
 	testvm_destroy(&t);
 	put_file("/sys/fs/cgroup/cgroup.procs", "0");
 	rmdir(GROUP);
