@@ -237,8 +237,10 @@ static void test_refusals(void)
 	ktap_check(open_path(dir, false, true, false, &b) == -EISDIR, "a directory: %s", err);
 	ktap_check(open_path("/dev/null", false, true, false, &b) == -EINVAL, "a device: %s", err);
 	snprintf(path, sizeof(path), "%s/fifo", dir);
-	mkfifo(path, 0600);
-	ktap_check(open_path(path, false, true, false, &b) == -EINVAL, "a FIFO: %s", err);
+	if (!mkfifo(path, 0600))
+		ktap_check(open_path(path, false, true, false, &b) == -EINVAL, "a FIFO: %s", err);
+	else
+		ktap_skip("a FIFO", "the file system has none");
 	snprintf(path, sizeof(path), "%s/empty", dir);
 	file_make(path, 0);
 	ktap_check(open_path(path, false, true, false, &b) == -EINVAL, "an empty file: %s", err);
@@ -398,7 +400,7 @@ static void test_full(void)
 /* A loop device on the file: its sectors, and others that have it. */
 static void test_device(void)
 {
-	char dev[64] = "", command[256];
+	char dev[64] = "", command[512];
 	struct block *a, *b;
 	struct iovec iov;
 	uint8_t *buf;
@@ -454,7 +456,7 @@ static void test_device(void)
 int main(int argc, char **argv)
 {
 	const char *tmp = getenv("TMPDIR");
-	char command[128];
+	char command[256];
 
 	/* As the other process of test_locks(). */
 	if (argc > 1 && !strcmp(argv[1], "run")) {

@@ -231,7 +231,7 @@ int main(void)
 	if (fd < 0 || ftruncate(fd, SECTORS * 512))
 		ktap_bail("no file");
 	close(fd);
-	ktap_plan(30);
+	ktap_plan(31);
 	vm = vd_vm_create(settings);
 	vd_create(&d, vm, "virtio-blk", "disk.0");
 	test_config();
@@ -240,6 +240,9 @@ int main(void)
 	test_ranges();
 	test_reset();
 	test_pause();
+	vd_noise(&d, vd_offered(&d), 300);
+	ktap_check(vd_start(&d, BASE, 64) && !request(VIRTIO_BLK_T_IN, 0, 512, false),
+		   "after 300 rounds of noise it works");
 	pv_destroy(vm);
 	unlink(disk);
 	return ktap_finish();

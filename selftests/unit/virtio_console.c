@@ -115,7 +115,7 @@ static void test_rx(void)
 
 int main(void)
 {
-	ktap_plan(13);
+	ktap_plan(19);
 	vm = vd_vm_create((const char *const[]){ "memory", "64M", NULL });
 	vm->console = (struct console *)&pv_console;
 	vd_create(&d, vm, "virtio-console", "virtio_console");
@@ -126,6 +126,9 @@ int main(void)
 	let(100);
 	pv_write(vm, d.device + 8, 4, '!');
 	ktap_check(pv_console.len == 1 && pv_console.out[0] == '!', "a character without a driver");
+	let(0);
+	vd_noise(&d, MODERN, 100);
+	test_tx();
 	vm->console = NULL;
 	pv_destroy(vm);
 	return ktap_finish();

@@ -210,35 +210,10 @@ static void test_state(void)
 	dev->type->resume(dev);
 }
 
-/* Registers and rings of noise: nothing to see but that it is still there. */
+/* Nothing to see but that it is still there. */
 static void test_noise(void)
 {
-	static const unsigned int at[] = { 0, 4, 8, 12, 16, 20, 22, 24, 26, 28, 32, 36, 40, 48, 60 };
-	static const unsigned int sizes[] = { 1, 2, 4, 8 };
-	unsigned int i, j;
-	uint64_t word;
-
-	pci_assign(vm);
-	for (i = 0; i < 200; i++) {
-		pci_config_write(d.pci, PCI_COMMAND, 2, 7);
-		vd_start(&d, RING, 8);
-		for (j = 0; j < 0x9000 && i % 2; j += 8) {
-			/* Indices that go on by a few look most like a ring. */
-			word = pv_random() & (j % 64 ? ~0ULL : 0x3fffffULL);
-			guest_write(vm, VD_QUEUE(0) + j, &word, 8);
-		}
-		for (j = 0; j < 8; j++) {
-			vd_desc(&d, 0, j, pv_random() % 0x5000000, pv_random() % 0x2000,
-				pv_random() % 8, pv_random() % 9);
-			vd_avail(&d, 0, j);
-		}
-		vd_publish(&d, 0);
-		vd_kick(&d, 0);
-		for (j = 0; j < 20; j++)
-			vd_set(&d, at[pv_random() % 15], sizes[pv_random() % 4], pv_random());
-	}
-	vd_reset(&d);
-	pci_config_write(d.pci, PCI_COMMAND, 2, 7);
+	vd_noise(&d, RING, 200);
 	ktap_check(vd_start(&d, RING, 8) && works(), "after 200 rounds of noise it works");
 }
 

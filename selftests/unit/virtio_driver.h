@@ -319,4 +319,54 @@ static inline bool vd_do(struct vd *d, unsigned int n, const struct vd_buf *buf,
 	return vd_used(d, n, used) && used->id == head;
 }
 
+/*
+ * Registers and rings full of noise, @rounds times; the device is reset and can be started after
+ * it.  Chains look right now and then, so that a device gets to see what is in them.
+ */
+static inline void vd_noise(struct vd *d, uint64_t features, unsigned int rounds)
+{
+	static const unsigned int at[] = { 0, 4, 8, 12, 16, 20, 22, 24, 26, 28, 32, 36, 40, 48, 60 };
+	static const unsigned int sizes[] = { 1, 2, 4, 8 };
+	unsigned int i, j, n, queues = d->vdev->nr_queues;
+	uint64_t word;
+
+	pci_assign(d->vm);
+	for (i = 0; i < rounds; i++) {
+		pci_config_write(d->pci, PCI_COMMAND, 2, 7);
+		vd_start(d, features, 8);
+		/* Headers of requests, with small numbers more often than not. */
+		for (j = 0; j < 0x2000; j += 8) {
+			word = pv_random() & (pv_random() % 2 ? 0xf0000000fULL : ~0ULL);
+			guest_write(d->vm, VD_DATA + j, &word, 8);
+		}
+		for (n = 0; n < queues; n++) {
+			for (j = 0; j < 0x9000 && i % 4 == 3; j += 8) {
+				word = pv_random() & (j % 64 ? ~0ULL : 0x3fffffULL);
+				guest_write(d->vm, VD_QUEUE(n) + j, &word, 8);
+			}
+			for (j = 0; j < 8; j++) {
+				bool right = pv_random() % 8 < 7;
+
+				vd_desc(d, n, j, VD_DATA + pv_random() % (right ? 0x1000 : 0x5000000),
+					pv_random() % (right ? 0x400 : 0x20000),
+					right ? (j % 4 < 3) | (j % 4 > 1) << 1 : pv_random() % 8,
+					right ? j + 1 : pv_random() % 9);
+				if (j % 4 == 0 || !right)
+					vd_avail(d, n, right ? j : pv_random() % 9);
+			}
+			vd_publish(d, n);
+			vd_kick(d, n);
+		}
+		if (i % 4 == 1)
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		for (j = 0; j < 20; j++)
+			vd_set(d, at[pv_random() % 15], sizes[pv_random() % 4], pv_random());
+		for (j = 0; j < 4 && d->device; j++)
+			pv_write(d->vm, d->device + pv_random() % 64, sizes[pv_random() % 4],
+				 pv_random());
+	}
+	pci_config_write(d->pci, PCI_COMMAND, 2, 7);
+	vd_reset(d);
+}
+
 #endif

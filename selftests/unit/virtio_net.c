@@ -265,13 +265,28 @@ static bool link_down(struct vd *dd, uint64_t unused)
 	return !(pv_read(dd->vm, dd->device + 6, 2) & VIRTIO_NET_S_LINK_UP);
 }
 
+static void test_noise(void)
+{
+	struct vd_buf buf[2] = { { HDR, NET_HDR_LEN, false }, { TX, 60, false } };
+	struct vd_used used;
+	uint8_t rest[4096];
+	unsigned int i;
+
+	for (i = 0; i < 10; i++) {
+		say(14 + pv_random() % 3000);
+		vd_noise(&d, vd_offered(&d), 30);
+		while (recv(peer, rest, sizeof(rest), MSG_DONTWAIT) > 0)
+			;
+	}
+	start(BASE, 64);
+	ktap_check(vd_do(&d, NET_TX, buf, 2, &used), "after 300 rounds of noise it works");
+}
+
 static void test_end(void)
 {
 	struct vd_buf buf[2] = { { HDR, NET_HDR_LEN, false }, { TX, 60, false } };
 	struct vd_used used;
 
-	pci_assign(vm);
-	pci_config_write(d.pci, PCI_COMMAND, 2, 7);
 	start(BASE, 64);
 	close(peer);
 	ktap_check(vd_wait_until(link_down, &d, 0) && pv_read(vm, d.isr, 1) & 2,
@@ -285,7 +300,7 @@ int main(void)
 	const char *settings[] = { "memory", "64M", NULL };
 	int fds[2], size = 8192, i;
 
-	ktap_plan(29);
+	ktap_plan(30);
 	for (i = 0; i < NET_FRAME_MAX; i++)
 		frame[i] = pv_random();
 	vm = vd_vm_create(settings);
@@ -300,6 +315,7 @@ int main(void)
 	test_tx();
 	test_rx();
 	test_ctrl();
+	test_noise();
 	test_end();
 	pv_destroy(vm);
 	return ktap_finish();
