@@ -276,7 +276,7 @@ static void test_refusals(void)
 static void test_locks(void)
 {
 	struct block *a, *b = NULL, *c;
-	char child[64];
+	char child[64], name[96];
 	int fds[2], status;
 	pid_t pid;
 	char c1;
@@ -294,15 +294,18 @@ static void test_locks(void)
 	ktap_check(!open_path(disk, false, true, false, &a), "free again when they are gone");
 	block_close(a);
 
-	/* Another process, which calls itself a vmm. */
+	/* Another process, which holds a guest's name as a vmm does. */
 	if (pipe(fds))
 		ktap_bail("no pipe");
+	snprintf(name, sizeof(name), "%s/hv", dir);
+	mkdir(name, 0700);
+	snprintf(name, sizeof(name), "%s/hv/alice.lock", dir);
 	pid = fork();
 	if (!pid) {
-		char *const argv[] = { "/usr/bin/vmm", "run", "--name", "alice", NULL };
+		char *const argv[] = { "vmm", "run", NULL };
 		int fd;
 
-		if (open_path(disk, false, true, false, &a))
+		if (open(name, O_CREAT | O_RDWR, 0600) < 0 || open_path(disk, false, true, false, &a))
 			_exit(1);
 		/* The lock goes on with the open file description. */
 		for (fd = 3; fd < 64; fd++)

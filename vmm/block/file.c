@@ -252,9 +252,9 @@ int block_file_open(struct block *block, const struct block_options *options, ch
 			    "`truncate -s SIZE %s`", block->path, block->path);
 	if (facts->size % facts->logical)
 		return fail(&e, -EINVAL, "disk %s has %llu bytes, which is not a multiple of %u; "
-			    "`truncate -s %%%u %s` fills it up (a raw image is wanted)", block->path,
-			    (unsigned long long)facts->size, facts->logical, facts->logical,
-			    block->path);
+			    "`truncate -s %%%u %s` fills it up (a raw image is wanted)",
+			    block->path, (unsigned long long)facts->size, facts->logical,
+			    facts->logical, block->path);
 	direct_probe(block);
 	return 0;
 }

@@ -17,8 +17,6 @@
 
 #include "vmm/block/internal.h"
 
-#define CMDLINE_MAX	4096
-
 static bool same_file(const struct stat *a, const struct stat *b)
 {
 	if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
@@ -63,38 +61,51 @@ static bool process_has(const char *pid, const struct stat *file, bool lock)
 	return found;
 }
 
-/* A vmm's guest is named on its command line, or after its process (see "name"). */
+/* A vmm holds its guest's name as the file hv/NAME.lock (vmm/rundir.h). */
+static bool guest_name(const char *pid, char *name, size_t len)
+{
+	char path[64], target[512], *base, *dot;
+	struct dirent *entry;
+	bool found = false;
+	ssize_t n;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%.16s/fd", pid);
+	dir = opendir(path);
+	if (!dir)
+		return false;
+	while (!found && (entry = readdir(dir))) {
+		n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		if (n <= 0)
+			continue;
+		target[n] = '\0';
+		base = strrchr(target, '/');
+		dot = strrchr(target, '.');
+		found = base && base >= target + 3 && !strncmp(base - 3, "/hv", 3) &&
+			dot > base + 1 && !strcmp(dot, ".lock");
+		if (found)
+			snprintf(name, len, "%.*s", (int)(dot - base - 1), base + 1);
+	}
+	closedir(dir);
+	return found;
+}
+
 static void process_name(const char *pid, char *buf, size_t len)
 {
-	char path[64], line[CMDLINE_MAX + 1], *arg, *end, *name = NULL;
-	const char *slash;
-	size_t n = 0;
+	char path[64], name[65];
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%.16s/cmdline", pid);
-	f = fopen(path, "re");
-	if (f) {
-		n = fread(line, 1, CMDLINE_MAX, f);
-		fclose(f);
-	}
-	line[n] = '\0';
-	end = line + n;
-	slash = strrchr(line, '/');
-	if (strcmp(slash ? slash + 1 : line, "vmm")) {
-		snprintf(buf, len, "%.40s (pid %.16s)", n ? (slash ? slash + 1 : line) : "process",
-			 pid);
+	if (guest_name(pid, name, sizeof(name))) {
+		snprintf(buf, len, "guest %s (pid %.16s)", name, pid);
 		return;
 	}
-	for (arg = line; arg < end; arg += strlen(arg) + 1) {
-		if (!strncmp(arg, "--name=", 7))
-			name = arg + 7;
-		else if (!strcmp(arg, "--name") && arg + 7 < end)
-			name = arg + 7;
-	}
-	if (name)
-		snprintf(buf, len, "guest %.63s (pid %.16s)", name, pid);
-	else
-		snprintf(buf, len, "a guest (vmm with pid %.16s)", pid);
+	snprintf(path, sizeof(path), "/proc/%.16s/comm", pid);
+	f = fopen(path, "re");
+	if (!f || fscanf(f, "%64s", name) != 1)
+		snprintf(name, sizeof(name), "process");
+	if (f)
+		fclose(f);
+	snprintf(buf, len, "%s (pid %.16s)", name, pid);
 }
 
 /* "a mount on /srv" if @file is a mounted block device. */

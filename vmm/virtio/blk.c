@@ -503,7 +503,8 @@ static void blk_info(struct device *dev, struct json_object *out)
 	json_object_object_add(out, "engine", json_object_new_string(block_engine(blk->block)));
 	json_object_object_add(out, "direct", json_object_new_boolean(facts->direct));
 	if (facts->direct_why)
-		json_object_object_add(out, "direct_why", json_object_new_string(facts->direct_why));
+		json_object_object_add(out, "direct_why",
+				       json_object_new_string(facts->direct_why));
 	json_object_object_add(out, "locked", json_object_new_boolean(facts->locked));
 	json_object_object_add(out, "discard", json_object_new_boolean(facts->can_discard));
 	json_object_object_add(out, "write_zeroes", json_object_new_boolean(facts->can_zero));
@@ -513,7 +514,8 @@ static void blk_info(struct device *dev, struct json_object *out)
 	for (i = 0; i <= BLOCK_ZERO; i++) {
 		json_object_object_add(stats, names[i], json_object_new_int64(now.ops[i]));
 		if (bytes[i])
-			json_object_object_add(stats, bytes[i], json_object_new_int64(now.bytes[i]));
+			json_object_object_add(stats, bytes[i],
+					       json_object_new_int64(now.bytes[i]));
 	}
 	json_object_object_add(stats, "errors", json_object_new_int64(now.errors));
 	json_object_object_add(stats, "bounced", json_object_new_int64(now.bounced));

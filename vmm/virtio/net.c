@@ -29,9 +29,10 @@
 #define NET_BUDGET	256		/* frames before others on the thread get their turn */
 
 #define BIT(n)		(1ULL << (n))
-#define NET_GUEST_OFFLOADS	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |	\
-				 BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) |	\
-				 BIT(VIRTIO_NET_F_GUEST_UFO))
+#define NET_GUEST_OFFLOADS							\
+	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |		\
+	 BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) |		\
+	 BIT(VIRTIO_NET_F_GUEST_UFO))
 
 static const struct device_field net_fields[] = {
 	DEVICE_FIELD_ARRAY(1, 1, struct virtio_net, mac),

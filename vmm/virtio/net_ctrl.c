@@ -119,8 +119,8 @@ void virtio_net_ctrl_process(struct virtio_net *net, struct virtio_queue *q)
 		while ((ret = virtq_pop(&q->ring, &chain)) > 0) {
 			if (chain.read_len < HDR_LEN || !chain.write_len) {
 				virtq_push(&q->ring, &chain, 0);
-				virtio_fail(&net->vdev, "queue %u: command without header or status",
-					    q->index);
+				virtio_fail(&net->vdev,
+					    "queue %u: command without header or status", q->index);
 				return;
 			}
 			ack = command(net, &chain) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;

@@ -422,7 +422,8 @@ static int caps_add(struct virtio_device *vdev)
 	int cap;
 
 	/* Of one type, the driver takes the first it can use (4.1.4). */
-	cap = cap_add(vdev, VIRTIO_PCI_CAP_COMMON_CFG, CAP_LEN, BAR_MEMORY, MEM_COMMON, COMMON_LEN);
+	cap = cap_add(vdev, VIRTIO_PCI_CAP_COMMON_CFG, CAP_LEN, BAR_MEMORY, MEM_COMMON,
+		      COMMON_LEN);
 	if (cap >= 0)
 		cap = cap_add(vdev, VIRTIO_PCI_CAP_NOTIFY_CFG, CAP_NOTIFY_LEN, BAR_NOTIFY_IO, 0,
 			      NOTIFY_LEN);
