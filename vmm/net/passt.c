@@ -188,7 +188,9 @@ static int passt_start(struct vm *vm, const char *path, const char *tcp, const c
 			  err == -ENOENT ? "; install the package passt, or use tap=IF" : "");
 	} else if (passt_wait(pid)) {
 		complaint_get(pipe_fds[0], why, sizeof(why));
-		log_error(vm, "%s: passt does not start: %s", path, why);
+		log_error(vm, "%s: passt does not start: %s%s", path, why,
+			  strstr(why, "interface not usable") ?
+			  "; it takes a host with a default route" : "");
 		err = -EIO;
 	}
 	close(pipe_fds[0]);
