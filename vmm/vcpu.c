@@ -96,7 +96,32 @@ static void dump_segment(struct vcpu *vcpu, const char *name, const struct hv_se
 		  (unsigned long long)s->base, s->limit, s->attr);
 }
 
-static void vcpu_dump(struct vcpu *vcpu)
+/* Does the guest's own paging map @gva, and to what?  Tells a guest that has lost its
+ * page tables from a CPU that does not see them. */
+static void dump_mapping(struct vcpu *vcpu, const char *name, uint64_t gva)
+{
+	uint8_t bytes[16] = { 0 };
+	char text[3 * sizeof(bytes) + 1] = "";
+	unsigned int i;
+	uint64_t gpa;
+
+	if (hv_vcpu_translate(vcpu->hv, gva, 0, &gpa)) {
+		log_error(vcpu->vm, "  %s %#llx is not mapped", name, (unsigned long long)gva);
+		return;
+	}
+	if (guest_read(vcpu->vm, gpa, bytes, sizeof(bytes))) {
+		log_error(vcpu->vm, "  %s %#llx maps to %#llx, which is no memory", name,
+			  (unsigned long long)gva, (unsigned long long)gpa);
+		return;
+	}
+	for (i = 0; i < sizeof(bytes); i++)
+		snprintf(text + 3 * i, 4, " %02x", bytes[i]);
+	log_error(vcpu->vm, "  %s %#llx maps to %#llx:%s", name, (unsigned long long)gva,
+		  (unsigned long long)gpa, text);
+}
+
+/* @segs: they mean something (not after a shutdown: APM vol. 2 section 15.14.3). */
+static void vcpu_dump(struct vcpu *vcpu, bool segs)
 {
 	static const char *const name[16] = {
 		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -122,23 +147,27 @@ static void vcpu_dump(struct vcpu *vcpu)
 			  name[i + 1], (unsigned long long)r->gpr[i + 1],
 			  name[i + 2], (unsigned long long)r->gpr[i + 2],
 			  name[i + 3], (unsigned long long)r->gpr[i + 3]);
-	for (i = 0; i < HV_SEG_COUNT; i++)
+	for (i = 0; segs && i < HV_SEG_COUNT; i++)
 		dump_segment(vcpu, seg[i], &s->seg[i]);
-	log_error(vcpu->vm, "  gdtr %016llx/%04x idtr %016llx/%04x",
-		  (unsigned long long)s->gdtr.base, s->gdtr.limit,
-		  (unsigned long long)s->idtr.base, s->idtr.limit);
+	if (segs)
+		log_error(vcpu->vm, "  gdtr %016llx/%04x idtr %016llx/%04x",
+			  (unsigned long long)s->gdtr.base, s->gdtr.limit,
+			  (unsigned long long)s->idtr.base, s->idtr.limit);
 	log_error(vcpu->vm, "  cr0 %llx cr2 %llx cr3 %llx cr4 %llx cr8 %llx efer %llx xcr0 %llx",
 		  (unsigned long long)c->cr0, (unsigned long long)c->cr2,
 		  (unsigned long long)c->cr3, (unsigned long long)c->cr4,
 		  (unsigned long long)c->cr8, (unsigned long long)c->efer,
 		  (unsigned long long)c->xcr0);
+	dump_mapping(vcpu, "rip", r->rip);
+	if (c->cr2)
+		dump_mapping(vcpu, "cr2", c->cr2);
 }
 
 static void vcpu_fail(struct vcpu *vcpu, const char *text)
 {
 	log_error(vcpu->vm, "vCPU %u: %s; please report it with the output of `vmm info --host`",
 		  vcpu->id, text);
-	vcpu_dump(vcpu);
+	vcpu_dump(vcpu, true);
 	vm_request_stop(vcpu->vm, VM_CAUSE_FAILURE, 0, text);
 }
 
@@ -203,7 +232,7 @@ static void exit_shutdown(struct vcpu *vcpu)
 	snprintf(text, sizeof(text), "triple fault of vCPU %u at rip %#llx", vcpu->id,
 		 (unsigned long long)hv_vcpu_regs(vcpu->hv)->rip);
 	if (!vcpu->vm->quiet)
-		vcpu_dump(vcpu);
+		vcpu_dump(vcpu, false);
 	vm_request_stop(vcpu->vm, VM_CAUSE_TRIPLE_FAULT, 0, text);
 }
 
