@@ -28,6 +28,7 @@
 #endif
 #define VM_CR_SVMDIS		BIT(4)
 #define DR7_OFF			0x400
+#define DR7_ENABLES		0xff
 
 #define SVM_IOPM_ORDER		2	/* 12 KiB used */
 #define SVM_MSRPM_ORDER		1
@@ -406,18 +407,18 @@ static unsigned long svm_enter_debug(struct svm_vcpu *sv, u64 spec_ctrl)
 {
 	struct hv_vcpu *v = &sv->v;
 	unsigned long host_dr7 = this_cpu_read(cpu_dr7), host[4], ret;
-	bool armed = v->dr7 & 0xff;
+	bool armed = v->dr7 & DR7_ENABLES, host_armed = host_dr7 & DR7_ENABLES;
 	int i;
 
 	if (armed) {
-		if (host_dr7)
+		if (host_armed)
 			read_drs(host);
 		write_dr(7, DR7_OFF);
 		for (i = 0; i < 4; i++)
 			write_dr(i, v->dr[i]);
 	}
 	ret = svm_enter_guest(v->regs.gpr, sv->vmcb_pa, sv->cpu->host_save_pa, spec_ctrl);
-	if (host_dr7) {
+	if (host_armed) {
 		if (armed)
 			for (i = 0; i < 4; i++)
 				write_dr(i, host[i]);
@@ -459,7 +460,7 @@ static void svm_enter(struct hv_vcpu *v)
 		}
 	}
 
-	if (unlikely((v->dr7 & 0xff) | this_cpu_read(cpu_dr7)))
+	if (unlikely((v->dr7 | this_cpu_read(cpu_dr7)) & DR7_ENABLES))
 		ret = svm_enter_debug(sv, spec_ctrl);
 	else
 		ret = svm_enter_guest(v->regs.gpr, sv->vmcb_pa, sv->cpu->host_save_pa, spec_ctrl);
