@@ -384,6 +384,11 @@ static inline bool hv_take_request(struct hv_vcpu *v, int req)
 /* Wait until no vCPU of @vm can be using translations older than now. */
 void hv_vm_flush_wait(struct hv_vm *vm);
 bool hv_vcpu_runnable(struct hv_vcpu *v);		/* would not block now */
+static inline void hv_vcpu_unhalt(struct hv_vcpu *v)
+{
+	v->mp.state = HV_MP_RUNNABLE;
+	WRITE_ONCE(v->pv_unhalt, false);
+}
 
 /* hv_state.c */
 int hv_state_get(struct hv_vcpu *v, u64 groups);	/* into the run area */

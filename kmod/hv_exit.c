@@ -185,7 +185,7 @@ int hv_exit_hlt(struct hv_vcpu *v)
 	v->stat[HV_STAT_HLT]++;
 	v->mp.state = HV_MP_HALTED;
 	if (hv_vcpu_runnable(v)) {
-		v->mp.state = HV_MP_RUNNABLE;
+		hv_vcpu_unhalt(v);
 		return HV_ENTER;
 	}
 	return HV_LOOP;

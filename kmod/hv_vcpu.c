@@ -194,7 +194,10 @@ static int vcpu_take_requests(struct hv_vcpu *v)
 	return HV_ENTER;
 }
 
-/* For HLT: an event that the guest, as it stands, would take. */
+/*
+ * For HLT: an event that the guest, as it stands, would take.  Changes nothing:
+ * it is asked once to end the wait and again to leave the halt.
+ */
 bool hv_vcpu_runnable(struct hv_vcpu *v)
 {
 	if (v->mp.state == HV_MP_RUNNABLE)
@@ -203,10 +206,8 @@ bool hv_vcpu_runnable(struct hv_vcpu *v)
 		return false;
 	if (v->ev.exc_flags || v->ev.nmi_injected || v->ev.int_flags || v->ev.triple_fault)
 		return true;
-	if (READ_ONCE(v->pv_unhalt)) {
-		WRITE_ONCE(v->pv_unhalt, false);
+	if (READ_ONCE(v->pv_unhalt))
 		return true;
-	}
 	if ((v->ev.nmi_pending || atomic_read(&v->nmi_queued)) && !hv_ops->get_nmi_masked(v))
 		return true;
 	if (!(v->regs.rflags & X86_EFLAGS_IF))
@@ -246,7 +247,7 @@ static int vcpu_loop(struct hv_vcpu *v)
 		}
 		if (ret == HV_ENTER && v->mp.state != HV_MP_RUNNABLE) {
 			if (hv_vcpu_runnable(v)) {
-				v->mp.state = HV_MP_RUNNABLE;
+				hv_vcpu_unhalt(v);
 			} else {
 				srcu_read_unlock(&vm->srcu, v->srcu_idx);
 				vcpu_block(v);
