@@ -27,6 +27,7 @@
 #define MSR_VM_HSAVE_PA		0xc0010117
 #endif
 #define VM_CR_SVMDIS		BIT(4)
+#define TSC_RATIO_ONE		BIT_ULL(32)
 #define DR7_OFF			0x400
 #define DR7_ENABLES		0xff
 
@@ -223,6 +224,9 @@ static int svm_cpu_enable(void)
 	wrmsrl(MSR_EFER, efer | EFER_SVME);
 	/* With SVME just set by us, whatever address stands there is nobody's. */
 	wrmsrl(MSR_VM_HSAVE_PA, __sme_pa(c->hsave));
+	/* The guest's TSC ticks as ours; whoever was here before may have scaled it. */
+	if (boot_cpu_has(X86_FEATURE_TSCRATEMSR))
+		wrmsrl(MSR_AMD64_TSC_RATIO, TSC_RATIO_ONE);
 	/* Tags used before, by us or by KVM, may be live in the TLB: start a new
 	 * generation, which begins with a full flush. */
 	c->asid_gen++;
