@@ -6,6 +6,7 @@
  *	p power off    r reset by 0xcf9    k reset by the keyboard controller
  *	t triple fault x exit port, 5      c print the counter
  *	P say "panic" to pvpanic           m read memory nobody has
+ *	T print the TSC (in 2^20) and kvmclock (in ms)
  *
  * It counts all the time, prints "ready N" when it starts (N: starts since its
  * memory was new), and powers off when its power button is pressed.
@@ -34,6 +35,30 @@ static void power_off(void)
 	while (!(inb(COM1 + 5) & 0x40))
 		;
 	outw(PM1_CONTROL, 1 << 13);
+}
+
+/* Documentation/virt/kvm/x86/msr.rst of Linux, MSR_KVM_SYSTEM_TIME_NEW. */
+static struct {
+	uint32_t version, pad;
+	uint64_t tsc, ns;
+	uint32_t mul;
+	int8_t shift;
+	uint8_t flags, pad2[2];
+} volatile kvmclock __attribute__((aligned(64)));
+
+static uint64_t kvmclock_ms(void)
+{
+	uint32_t version;
+	uint64_t delta, ns;
+
+	wrmsr(0x4b564d01, (uint64_t)&kvmclock | 1);
+	do {
+		version = kvmclock.version;
+		delta = rdtsc() - kvmclock.tsc;
+		delta = kvmclock.shift < 0 ? delta >> -kvmclock.shift : delta << kvmclock.shift;
+		ns = kvmclock.ns + (uint64_t)((unsigned __int128)delta * kvmclock.mul >> 32);
+	} while ((version & 1) || version != kvmclock.version);
+	return ns / 1000000;
 }
 
 int main(void)
@@ -71,6 +96,9 @@ int main(void)
 			guest_exit(5);
 		case 'c':
 			print("count %u\n", count);
+			break;
+		case 'T':
+			print("tsc %u clock %u\n", rdtsc() >> 20, kvmclock_ms());
 			break;
 		case 'P':
 			outb(PVPANIC, 1);

@@ -46,7 +46,7 @@ ends()
 	equal "$1" "$2" $status
 }
 
-plan 46
+plan 47
 
 "$vmm" run --kernel "$guest" 2>err
 equal "without /dev/hv: status" 1 $?
@@ -126,11 +126,19 @@ talk()
 	{ printf '%s' "$1"; sleep 2; } | timeout 3 "$vmm" console ctl >talk 2>/dev/null
 	tr -d '\r' <talk | sed -n 's/^count //p' | tail -n 1
 }
+# The host's boot time, and the guest's TSC (2^20 ticks) and kvmclock (ms) soon after it.
+clocks()
+{
+	talk T >/dev/null
+	echo "$(cut -d. -f1 /proc/uptime)" "$(tr -d '\r' <talk | sed -n 's/^tsc \([0-9]*\) clock/\1/p' | tail -n 1)"
+}
 first=$(talk c)
 second=$(talk c)
 check "its console answers ($first, $second)" test "${second:-0}" -gt "${first:-0}"
+begin=$(clocks)
 "$vmm" pause ctl
 equal "pause" 0 $?
+sleep 20
 check "it is paused" sh -c "'$vmm' list | grep -q 'ctl.*paused'"
 "$vmm" pause ctl 2>err
 equal "a second pause is refused" 1 $?
@@ -142,6 +150,11 @@ equal "nothing enters the guest" "$before" "$after"
 check "a paused guest cannot hear the power button" grep -q resume err
 "$vmm" resume ctl
 equal "resume" 0 $?
+end=$(clocks)
+echo "# host seconds, TSC, kvmclock: $begin before, $end after a pause of 20 s"
+check "the guest's clocks stood still meanwhile" sh -c 'set -- $1 $2
+	[ $((($6 - $3) / 1000)) -gt 0 ] && [ $((($6 - $3) / 1000)) -lt $(($4 - $1 - 15)) ] &&
+	[ $5 -gt $2 ] && [ $((($5 - $2) * ($6 / 1000))) -lt $(($5 * ($4 - $1 - 15))) ]' sh "$begin" "$end"
 third=$(talk c)
 check "it counts on ($third)" test "${third:-0}" -gt "${second:-0}"
 "$vmm" reset ctl
