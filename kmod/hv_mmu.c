@@ -644,7 +644,7 @@ int hv_mmu_fault(struct hv_vcpu *v, u64 gpa, u32 access)
 /*
  * Map ahead of time.  p->gpa and p->len tell what is left, also on errors, and
  * with 0 too: a call does a bounded part, for a change of slots waits for it.
- * -EINVAL not whole pages; -ENOENT no slot; -EACCES write to a read-only slot;
+ * -EINVAL not whole pages; -EFAULT no slot, or a read-only one for writing;
  * -EINTR signal; -ENOMEM; else the host's verdict (-EFAULT, -EHWPOISON).
  */
 int hv_mmu_prefault(struct hv_vm *vm, struct hv_prefault *p)
@@ -664,10 +664,8 @@ int hv_mmu_prefault(struct hv_vm *vm, struct hv_prefault *p)
 		gfn = p->gpa >> PAGE_SHIFT;
 		slots = hv_slots(vm);
 		s = hv_slot_find(slots, gfn);
-		if (!s)
-			return -ENOENT;
-		if (write && (s->flags & HV_SLOT_READONLY))
-			return -EACCES;
+		if (!s || (write && (s->flags & HV_SLOT_READONLY)))
+			return -EFAULT;
 		ret = map_gfn(vm, NULL, slots, s, gfn, write, &next);
 		if (ret == -EAGAIN)
 			continue;

@@ -325,7 +325,7 @@ static struct hv_slots *slots_build(struct hv_vm *vm, const struct hv_slots *old
 	if (new->count > HV_MAX_SLOTS)
 		goto out_free;
 	sort(new->slot, new->count, sizeof(new->slot[0]), slot_order, NULL);
-	ret = -EEXIST;
+	ret = -EINVAL;
 	for (i = 1; i < new->count; i++)
 		if (new->slot[i].gfn - new->slot[i - 1].gfn < new->slot[i - 1].npages)
 			goto out_free;
@@ -365,9 +365,8 @@ static void slots_apply(struct hv_vm *vm, const struct hv_slots *old, const stru
  * Apply @list as one change: all of it or nothing.  When this returns no vCPU
  * uses a translation or a slot of the old list.
  *
- * -EINVAL a malformed entry or an id twice; -EFAULT hva outside user space;
- * -ENOENT removal of what is not there; -EEXIST overlap; -ENOSPC too many;
- * -ENOMEM.
+ * -EINVAL a malformed entry, an id twice, overlap; -EFAULT hva outside user
+ * space; -ENOENT removal of what is not there; -ENOSPC too many; -ENOMEM.
  */
 int hv_slots_set(struct hv_vm *vm, const struct hv_slot *list, u32 count)
 {

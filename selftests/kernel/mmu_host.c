@@ -377,7 +377,7 @@ static void huge(void)
 		   (unsigned long long)n, (unsigned long long)leaves(HV_STAT_MAPPED_2M));
 	ktap_check(hv_prefault(t.vm, RAM, LEN, true) == 0 && leaves(HV_STAT_MAPPED_2M) >= 1,
 		   "prefault");
-	ktap_check(hv_prefault(t.vm, RAM, LEN + 4096, false) == -ENOENT &&
+	ktap_check(hv_prefault(t.vm, RAM, LEN + 4096, false) == -EFAULT &&
 		   hv_prefault(t.vm, RAM + 1, 4096, false) == -EINVAL, "prefault of what is not there");
 	mprotect(ram, 4096, PROT_READ);
 	ktap_check(hv_prefault(t.vm, RAM, 4096, true) == -EFAULT &&
