@@ -214,7 +214,9 @@ void hv_vcpu_sipi(struct hv_vcpu *v, u8 vector)
 
 int hv_state_get(struct hv_vcpu *v, u64 groups)
 {
-	memcpy(area(v, HV_GROUP_REGS), &v->regs, sizeof(v->regs));
+	/* Only if asked: userspace may hold results there that it has not given us yet. */
+	if (groups & HV_GROUP(HV_GROUP_REGS))
+		memcpy(area(v, HV_GROUP_REGS), &v->regs, sizeof(v->regs));
 	if (likely(groups == HV_GROUP(HV_GROUP_REGS)))
 		return 0;
 	if (groups & HV_GROUP(HV_GROUP_SEGS))
@@ -469,8 +471,8 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 		hv_ops->set_msrs(v);
 	}
 	if (HAS(HV_GROUP_EVENTS)) {
+		/* NMIs that arrived since the group was read stay queued. */
 		memcpy(&v->ev, COPY(HV_GROUP_EVENTS), sizeof(v->ev));
-		atomic_set(&v->nmi_queued, 0);
 		hv_ops->set_nmi_masked(v, v->ev.nmi_masked);
 		hv_ops->set_shadow(v, v->ev.shadow);
 	}
