@@ -444,6 +444,7 @@ const struct hv_cpuid_entry *hv_cpuid_find(const struct hv_cpuid_table *t, u32 l
 #define HV_MSR_GP	1
 #define HV_MSR_SLOW	2
 #define HV_MSR_USER	3
+bool hv_msr_pat_valid(u64 data);	/* IA32_PAT: every entry is a defined memory type */
 int hv_msr_read(struct hv_vcpu *v, u32 msr, u64 *data, bool atomic);
 int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic);
 

@@ -333,7 +333,7 @@ static void derive(struct hv_vm *vm)
 {
 	const struct hv_cpuid_table *t = vm->cpuid;
 	u32 c1 = REG(1, 0, ecx), d1 = REG(1, 0, edx), b7 = REG(7, 0, ebx), c7 = REG(7, 0, ecx);
-	u32 c81 = REG(0x80000001, 0, ecx), d81 = REG(0x80000001, 0, edx);
+	u32 d81 = REG(0x80000001, 0, edx);
 	u64 cr4 = X86_CR4_TSD;
 
 	if (d1 & F(1))
@@ -380,7 +380,6 @@ static void derive(struct hv_vm *vm)
 		vm->efer_allowed |= EFER_NX;
 	if (d81 & F(25))
 		vm->efer_allowed |= EFER_FFXSR;
-	(void)c81;
 
 	vm->guest_xcr0 = (c1 & F(26)) ? (REG(0xd, 0, eax) | (u64)REG(0xd, 0, edx) << 32) & hv_host.xcr0
 				      : 0;

@@ -53,7 +53,7 @@ static bool mtrr_types_valid(u64 data)
 	return true;
 }
 
-static bool pat_valid(u64 data)
+bool hv_msr_pat_valid(u64 data)
 {
 	int i;
 
@@ -265,7 +265,7 @@ int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic)
 		hv_ops->set_msrs(v);
 		return 0;
 	case MSR_IA32_CR_PAT:
-		if (!pat_valid(data))
+		if (!hv_msr_pat_valid(data))
 			return HV_MSR_GP;
 		hv_ops->get_msrs(v);
 		m->pat = data;

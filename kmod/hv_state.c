@@ -323,19 +323,6 @@ static bool canonical(u64 a, int bits)
 	return (u64)((s64)(a << (64 - bits)) >> (64 - bits)) == a;
 }
 
-static bool pat_valid(u64 pat)
-{
-	int i;
-
-	for (i = 0; i < 64; i += 8) {
-		u8 t = pat >> i;
-
-		if (t > 7 || t == 2 || t == 3)
-			return false;
-	}
-	return true;
-}
-
 static int msrs_valid(struct hv_vcpu *v, const struct hv_msrs *m)
 {
 	int bits = v->vm->cr4_allowed & X86_CR4_LA57 ? 57 : 48;
@@ -344,7 +331,7 @@ static int msrs_valid(struct hv_vcpu *v, const struct hv_msrs *m)
 	    !canonical(m->kernel_gs_base, bits) || !canonical(m->sysenter_esp, bits) ||
 	    !canonical(m->sysenter_eip, bits))
 		return -EINVAL;
-	if (!pat_valid(m->pat) || m->xss || (m->tsc_aux >> 32) || (m->sfmask >> 32) ||
+	if (!hv_msr_pat_valid(m->pat) || m->xss || (m->tsc_aux >> 32) || (m->sfmask >> 32) ||
 	    (m->spec_ctrl & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD)))
 		return -EINVAL;
 	return zero(m->reserved, sizeof(m->reserved)) ? 0 : -EINVAL;

@@ -275,11 +275,9 @@ static int vcpu_run(struct hv_vcpu *v)
 	u32 retire = READ_ONCE(run->retire);
 	int ret;
 
-	if (unlikely(dirty & ~HV_GROUP(HV_GROUP_REGS)) || unlikely(want & ~HV_GROUPS_ALL) ||
-	    unlikely(retire > 15 && retire != HV_RETIRE_RIP)) {
-		if ((dirty | want) & ~HV_GROUPS_ALL || (retire > 15 && retire != HV_RETIRE_RIP))
-			return -EINVAL;
-	}
+	if (unlikely((dirty | want) & ~HV_GROUPS_ALL) ||
+	    unlikely(retire > 15 && retire != HV_RETIRE_RIP))
+		return -EINVAL;
 	v->want_windows = READ_ONCE(run->want_windows) & (HV_WINDOW_INTR | HV_WINDOW_NMI);
 	if (dirty) {
 		ret = hv_state_set(v, dirty);
