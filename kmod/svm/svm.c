@@ -41,7 +41,7 @@ u64 svm_iopm_pa, svm_msrpm_pa, svm_host_cr4_mce;
 
 static void *svm_iopm, *svm_msrpm;
 static u64 svm_spec_ctrl_mask;
-static bool svm_nx;
+static bool svm_nx, svm_tcg;
 static u32 svm_asids;
 static atomic64_t svm_unique;
 
@@ -82,6 +82,17 @@ static void msrpm_allow(u8 *map, u32 msr)
 	u32 byte = msr >= 0xc0000000 ? 0x800 + (msr - 0xc0000000) / 4 : msr / 4;
 
 	map[byte] &= ~(3 << (msr % 4 * 2));
+}
+
+/* CPUID 40000000h of QEMU's software emulation. */
+static bool host_is_tcg(void)
+{
+	u32 eax, sig[3];
+
+	if (!boot_cpu_has(X86_FEATURE_HYPERVISOR))
+		return false;
+	cpuid(0x40000000, &eax, &sig[0], &sig[1], &sig[2]);
+	return !memcmp(sig, "TCGTCGTCGTCG", sizeof(sig));
 }
 
 static void free_page_counted(void *p, unsigned int order)
@@ -141,6 +152,7 @@ static int svm_setup(void)
 		svm_spec_ctrl_mask |= SPEC_CTRL_SSBD;
 	svm_host_cr4_mce = native_read_cr4() & X86_CR4_MCE;
 	svm_nx = boot_cpu_has(X86_FEATURE_NX);
+	svm_tcg = host_is_tcg();
 
 	/* The encryption bit is part of an entry, not of the address (contract 11). */
 	hv_svm_ops.pte_addr_mask = GENMASK_ULL(51, PAGE_SHIFT) & ~sme_me_mask;
@@ -431,6 +443,20 @@ static unsigned long svm_enter_debug(struct svm_vcpu *sv, u64 spec_ctrl)
 	return ret;
 }
 
+/*
+ * QEMU's emulated VMRUN marks V_IRQ in its word of pending interrupts without the
+ * lock (helper_vmrun() in target/i386, 7.2 to 10.0): an interrupt of the host that
+ * another thread marks there at that moment is lost, and with it, for a timer, every
+ * tick of this CPU until somebody sends it an IPI.  A write of CR8 makes the
+ * emulated APIC look at its IRR again.
+ */
+static void svm_tcg_recall_irqs(void)
+{
+	unsigned long cr8;
+
+	asm volatile("mov %%cr8, %0\n\tmov %0, %%cr8" : "=r" (cr8));
+}
+
 static void svm_enter(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
@@ -469,6 +495,8 @@ static void svm_enter(struct hv_vcpu *v)
 	else
 		ret = svm_enter_guest(v->regs.gpr, sv->vmcb_pa, sv->cpu->host_save_pa, spec_ctrl);
 
+	if (unlikely(svm_tcg) && (vmcb->int_ctl & SVM_V_IRQ))
+		svm_tcg_recall_irqs();
 	v->insn.avail = 0;
 	v->next_rip = 0;
 	if (unlikely(ret)) {
