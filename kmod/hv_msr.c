@@ -272,6 +272,18 @@ int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic)
 		hv_ops->set_msrs(v);
 		v->flushed_gen = 0;
 		return 0;
+	case MSR_LSTAR:
+	case MSR_CSTAR:
+		if (!hv_canonical(v, data))
+			return HV_MSR_GP;
+		fallthrough;
+	case MSR_STAR:
+	case MSR_SYSCALL_MASK:
+		hv_ops->get_msrs(v);
+		*(msr == MSR_STAR ? &m->star : msr == MSR_LSTAR ? &m->lstar :
+		  msr == MSR_CSTAR ? &m->cstar : &m->sfmask) = data;
+		hv_ops->set_msrs(v);
+		return 0;
 	case MSR_IA32_MISC_ENABLE:
 		m->misc_enable = data;
 		return 0;
