@@ -20,7 +20,7 @@
  * hv_doorbell.c  eventfds out
  * hv_clock.c  guest TSC, kvmclock, steal time
  * hv_debug.c  debug registers, the guest's and the host's
- * svm/        AMD backend.  A backend sees no ioctl argument and no other backend.
+ * svm/, vmx/  AMD and Intel backends.  A backend sees no ioctl argument and no other backend.
  *
  * Locks, outermost first:
  *   hv_hw.c: hw_lock
@@ -342,7 +342,7 @@ struct hv_ops {
 };
 
 extern const struct hv_ops *hv_ops;
-extern struct hv_ops hv_svm_ops;	/* completed by setup(), then read-only */
+extern struct hv_ops hv_svm_ops, hv_vmx_ops;	/* completed by setup(), then read-only */
 
 /* hv_main.c */
 extern struct hv_info hv_host;		/* filled at insmod */

@@ -231,8 +231,10 @@ static int __init hv_init(void)
 
 	if (hv_svm_ops.check(&status) == 0)
 		hv_ops = &hv_svm_ops;
+	else if (hv_vmx_ops.check(&status) == 0)
+		hv_ops = &hv_vmx_ops;
 	if (!hv_ops) {
-		pr_err("hv: this CPU has no AMD SVM with nested paging\n");
+		pr_err("hv: this CPU has neither AMD SVM with nested paging nor Intel VMX\n");
 		return -ENODEV;
 	}
 	ret = hv_fpu_setup();
