@@ -33,6 +33,7 @@
 #include <asm/perf_event.h>
 #include <asm/special_insns.h>
 #include <asm/trapnr.h>
+#include <asm/tsc.h>
 #include "vmx_vmcs.h"
 
 #define FEAT_CTL_NEEDED	(FEAT_CTL_LOCKED | FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX)
@@ -46,6 +47,9 @@ static u64 vmx_basic, vmx_spec_ctrl_mask;
 static u32 vmx_mask;
 module_param_named(vmx_mask, vmx_mask, uint, 0400);
 MODULE_PARM_DESC(vmx_mask, "VMX features not to use: 1 VPID, 2 TPR shadow, 4 EPT A/D bits, 8 large pages");
+static u32 vmx_stay_us;
+module_param_named(vmx_stay_us, vmx_stay_us, uint, 0400);
+MODULE_PARM_DESC(vmx_stay_us, "longest stay in a guest, for emulators that lose interrupts there (0: no limit)");
 enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8 };
 
 /* ---- what this CPU can do ---- */
@@ -98,13 +102,16 @@ static u32 controls(u32 msr, u32 need, u32 want)
 /* Fills @vmx; false: something is missing that guests cannot do without. */
 static bool find_capabilities(void)
 {
-	u64 cap, exit, entry;
+	u64 cap, misc, exit, entry;
 
 	rdmsrl(MSR_IA32_VMX_BASIC, vmx_basic);
 	/* Without the "true" capabilities CR3 accesses cannot be let through. */
 	if (!(vmx_basic & VMX_BASIC_TRUE_CTLS) || vmx_basic_vmcs_size(vmx_basic) > PAGE_SIZE)
 		return false;
-	vmx.pin = controls(MSR_IA32_VMX_TRUE_PINBASED_CTLS, PIN_NEED, 0);
+	vmx.pin = controls(MSR_IA32_VMX_TRUE_PINBASED_CTLS, PIN_NEED,
+			   vmx_stay_us ? PIN_BASED_VMX_PREEMPTION_TIMER : 0);
+	rdmsrl(MSR_IA32_VMX_MISC, misc);
+	vmx.stay = div_u64((u64)tsc_khz * vmx_stay_us, 1000) >> vmx_misc_preemption_timer_rate(misc);
 	vmx.proc = controls(MSR_IA32_VMX_TRUE_PROCBASED_CTLS, PROC_NEED, CPU_BASED_TPR_SHADOW);
 	if (vmx_mask & MASK_TPR)
 		vmx.proc &= ~(u32)CPU_BASED_TPR_SHADOW;

@@ -182,6 +182,7 @@ int vmx_fast_exit(struct hv_vcpu *v)
 		return hv_exit_shutdown(v);
 	case EXIT_REASON_TASK_SWITCH:
 		return HV_SLOW;
+	case EXIT_REASON_PREEMPTION_TIMER:	/* vmx_stay_us */
 	case EXIT_REASON_INIT_SIGNAL:
 	case EXIT_REASON_MCE_DURING_VMENTRY:
 		return HV_LOOP;

@@ -71,6 +71,8 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 	vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
 	vmcs_write(GUEST_INTERRUPTIBILITY_INFO, 0);
 	vmcs_write(GUEST_PENDING_DBG_EXCEPTIONS, 0);
+	if (vmx.pin & PIN_BASED_VMX_PREEMPTION_TIMER)
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, vmx.stay);
 	if (vmx.perf)
 		vmcs_write(GUEST_IA32_PERF_GLOBAL_CTRL, 0);
 	/* All bits of both are the host's: every change exits. */

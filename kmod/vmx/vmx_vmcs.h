@@ -115,6 +115,7 @@ static inline struct vmx_vcpu *to_vmx(struct hv_vcpu *v)
 struct vmx_caps {
 	u32 pin, proc, proc2, exit, entry;	/* controls in use */
 	u64 ept;
+	u32 stay;				/* of the preemption timer, if it is in @pin */
 	bool vpid, tpr_shadow, perf, l1d, verw;
 	u64 cr4_mce;
 	void *msr_bitmap;
