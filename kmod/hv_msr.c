@@ -75,9 +75,11 @@ static bool has(struct hv_vcpu *v, u32 leaf, u32 subleaf, int reg, int bit)
 	return e && ((&e->eax)[reg] >> bit) & 1;
 }
 
-#define HAS_IBPB(v)	has(v, 0x80000008, 0, 1, 12)
+/* AMD's bits, then Intel's. */
+#define HAS_IBPB(v)	(has(v, 0x80000008, 0, 1, 12) || has(v, 7, 0, 3, 26))
 #define HAS_SPEC(v)	(has(v, 0x80000008, 0, 1, 14) || has(v, 0x80000008, 0, 1, 15) || \
-			 has(v, 0x80000008, 0, 1, 24))
+			 has(v, 0x80000008, 0, 1, 24) || has(v, 7, 0, 3, 26) ||	\
+			 has(v, 7, 0, 3, 27) || has(v, 7, 0, 3, 31))
 
 int hv_msr_read(struct hv_vcpu *v, u32 msr, u64 *data, bool atomic)
 {
