@@ -28,10 +28,9 @@ IPS = 100000000                 # instructions to one second of the host's time
 BIOS = '/usr/share/bochs/BIOS-bochs-latest'
 VGABIOS = '/usr/share/bochs/VGABIOS-lgpl-latest'
 LOWER = 'lower'                 # init.c's name of the build machine's root
-CYLINDER = 16 * 63 * 512        # disks are whole cylinders
 
 COMMANDS = '''
-awk basename bash cat chmod cmp cp cut date dd dirname dmesg echo env expr false find flock grep gzip
+awk basename bash busybox cat chmod cmp cp cpio cut date dd dirname dmesg echo env expr false find flock grep gzip
 head hostname id insmod kill ln ls lsmod mkdir mkfifo mknod mkswap mktemp modprobe mount mv nproc
 od pgrep printf ps python3 readlink realpath rm rmdir rmmod sed seq setsid sh sleep sort stat
 stty swapoff swapon sync sysctl tail taskset tee test timeout touch tr true truncate umount uname
@@ -43,7 +42,6 @@ NO_PYTHON = {'test', 'idlelib', 'lib2to3', 'ensurepip', 'distutils', 'tkinter', 
              'sqlite3', 'wsgiref', 'xmlrpc', 'venv', 'dbm', 'curses'}
 # Leftovers of building, in the work tree.
 NO_TREE = re.compile(r'.*\.(o|a|d|cmd|mod|64|mod\.c|mod\.o)$|\.git$|\.ci$')
-START_MODULES = ['overlay', 'ata_piix', 'sd_mod']
 MODULES = ['kvm_intel', 'msr', 'overlay', 'loop', 'ext4', 'zram', 'userfaultfd']
 
 
@@ -160,6 +158,9 @@ def add_files(cpio, args, paths, tree, cache, tmp):
         # A directory of the cache or the machine is not meant as a whole.
         if os.path.isdir(f) and not f.startswith((tree, cache)) and f.startswith('/tmp/'):
             p.tree(f)
+    # The kernel itself, for guests, and what selftests/testbed/kernels reads.
+    for f in (paths['image'], os.path.join(cache, 'kernels', args.kernel, 'paths')):
+        p.path(f)
     exe = shutil.which(args.command[0])
     if exe:
         p.path(os.path.abspath(exe))
@@ -200,7 +201,7 @@ def add_modules(cpio, p, paths):
 def bochsrc(args, iso, log, bochs_log, link):
     memory = args.memory.rstrip('M')
     memory = int(memory[:-1]) * 1024 if memory.endswith('G') else int(memory)
-    lines = [
+    return '\n'.join([
         f'megs: {memory}',
         f'cpu: model={CPU}, count=1, ips={IPS}, reset_on_triple_fault=0',
         f'romimage: file={BIOS}',
@@ -211,7 +212,6 @@ def bochsrc(args, iso, log, bochs_log, link):
         'mouse: enabled=0',
         'boot: cdrom',
         'ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14',
-        'ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15',
         f'ata0-master: type=cdrom, path={iso}, status=inserted',
         f'com1: enabled=1, mode=file, dev={log}',
         f'com2: enabled=1, mode=term, dev={link}',
@@ -219,16 +219,8 @@ def bochsrc(args, iso, log, bochs_log, link):
         'panic: action=fatal',
         'error: action=ignore',
         'info: action=ignore',
-        'debug: action=ignore',
-    ]
-    slots = ['ata0-slave', 'ata1-master', 'ata1-slave']
-    if len(args.disk) > len(slots):
-        raise Unavailable(f'--disk: at most {len(slots)} with --cpu vmx')
-    for slot, f in zip(slots, args.disk):
-        if os.path.getsize(f) % CYLINDER:
-            raise Unavailable(f'--disk {f}: Bochs wants a size that is a multiple of {CYLINDER}')
-        lines.append(f'{slot}: type=disk, path={os.path.abspath(f)}, mode=flat, cylinders=0')
-    return '\n'.join(lines) + '\n'
+        'debug: action=ignore\n',
+    ])
 
 
 def make_iso(tmp, kernel, cpio, cmdline):
