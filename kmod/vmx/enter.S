@@ -5,39 +5,9 @@
  * SDM vol. 3 chapters 26 (entry) and 27 (exit).  The exit loads the host's
  * segments, stack and control registers itself; general registers are ours.
  *
- * Order after the guest, because each step protects the next: guest registers
- * saved, then cleared, so that no value of the guest's is there to be speculated
- * with; return stack filled; SPEC_CTRL; branch history; and only then the first
- * RET.  SPEC_CTRL is not passed through to guests, so the guest's value is what
- * was loaded here.  Mitigations follow the host's own feature bits, by alternatives.
+ * The order of what follows the guest is in hv_enter.h.  RSP lives in the VMCS.
  */
-#include <linux/linkage.h>
-#include <linux/stringify.h>
-#include <asm/alternative.h>
-#include <asm/asm.h>
-#include <asm/bitsperlong.h>
-#include <asm/cpufeatures.h>
-#include <asm/msr-index.h>
-#include <asm/nospec-branch.h>
-#include <asm/percpu.h>
-#include <asm/unwind_hints.h>
-
-/* In the order of HV_RAX.. of the uapi; RSP lives in the VMCS. */
-#define RAX	(0 * 8)
-#define RCX	(1 * 8)
-#define RDX	(2 * 8)
-#define RBX	(3 * 8)
-#define RBP	(5 * 8)
-#define RSI	(6 * 8)
-#define RDI	(7 * 8)
-#define R8	(8 * 8)
-#define R9	(9 * 8)
-#define R10	(10 * 8)
-#define R11	(11 * 8)
-#define R12	(12 * 8)
-#define R13	(13 * 8)
-#define R14	(14 * 8)
-#define R15	(15 * 8)
+#include "../hv_enter.h"
 
 #define HOST_RSP_FIELD	0x6c14
 
@@ -66,33 +36,14 @@ SYM_FUNC_START(vmx_enter_guest)
 	/* Faults when VMX was taken from us, e.g. for a reboot: nothing is lost yet. */
 1:	vmwrite	%rsp, %rax
 
-	ALTERNATIVE "jmp .Lvmx_spec_in_done", "", X86_FEATURE_MSR_SPEC_CTRL
-	cmp	PER_CPU_VAR(x86_spec_ctrl_current), %rdx
-	je	.Lvmx_spec_in_done
-	mov	%rdx, %rax
-	shr	$32, %rdx
-	mov	$MSR_IA32_SPEC_CTRL, %ecx
-	wrmsr
-.Lvmx_spec_in_done:
+	mov	%rdx, %rcx
+	SPEC_CTRL_TO_GUEST
 
 	/* CF: launched.  What follows changes ZF alone. */
 	bt	$0, %esi
 
 	mov	RAX(%rdi), %rax
-	mov	RCX(%rdi), %rcx
-	mov	RDX(%rdi), %rdx
-	mov	RBX(%rdi), %rbx
-	mov	RBP(%rdi), %rbp
-	mov	RSI(%rdi), %rsi
-	mov	R8(%rdi), %r8
-	mov	R9(%rdi), %r9
-	mov	R10(%rdi), %r10
-	mov	R11(%rdi), %r11
-	mov	R12(%rdi), %r12
-	mov	R13(%rdi), %r13
-	mov	R14(%rdi), %r14
-	mov	R15(%rdi), %r15
-	mov	RDI(%rdi), %rdi
+	LOAD_GUEST_GPRS
 
 #ifdef X86_FEATURE_CLEAR_CPU_BUF
 	CLEAR_CPU_BUFFERS
@@ -117,56 +68,13 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	push	%rdi
 	mov	8 + GPR, %rdi
 	mov	%rax, RAX(%rdi)
-	mov	%rcx, RCX(%rdi)
-	mov	%rdx, RDX(%rdi)
-	mov	%rbx, RBX(%rdi)
-	mov	%rbp, RBP(%rdi)
-	mov	%rsi, RSI(%rdi)
+	SAVE_GUEST_GPRS %rdi
 	pop	RDI(%rdi)
-	mov	%r8, R8(%rdi)
-	mov	%r9, R9(%rdi)
-	mov	%r10, R10(%rdi)
-	mov	%r11, R11(%rdi)
-	mov	%r12, R12(%rdi)
-	mov	%r13, R13(%rdi)
-	mov	%r14, R14(%rdi)
-	mov	%r15, R15(%rdi)
 	xor	%esi, %esi		/* the result from here on */
 
 .Lvmx_clear:
-	xor	%eax, %eax
-	xor	%ecx, %ecx
-	xor	%edx, %edx
-	xor	%ebx, %ebx
-	xor	%ebp, %ebp
-	xor	%edi, %edi
-	xor	%r8d, %r8d
-	xor	%r9d, %r9d
-	xor	%r10d, %r10d
-	xor	%r11d, %r11d
-	xor	%r12d, %r12d
-	xor	%r13d, %r13d
-	xor	%r14d, %r14d
-	xor	%r15d, %r15d
-
-	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, \
-			   X86_FEATURE_RSB_VMEXIT_LITE
-
-	ALTERNATIVE "jmp .Lvmx_spec_out_done", "", X86_FEATURE_MSR_SPEC_CTRL
-	mov	PER_CPU_VAR(x86_spec_ctrl_current), %rax
-	/* IBRS that is not the enhanced kind must be written anew in the host. */
-	ALTERNATIVE "", "jmp .Lvmx_spec_write", X86_FEATURE_KERNEL_IBRS
-	cmp	GUEST_SPEC_CTRL, %rax
-	je	.Lvmx_spec_same
-.Lvmx_spec_write:
-	mov	%rax, %rdx
-	shr	$32, %rdx
-	mov	$MSR_IA32_SPEC_CTRL, %ecx
-	wrmsr
-.Lvmx_spec_same:
-	/* The comparison above must not be guessed. */
-	lfence
-.Lvmx_spec_out_done:
+	CLEAR_GPRS_AND_RSB
+	SPEC_CTRL_TO_HOST GUEST_SPEC_CTRL
 
 #ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
 	CLEAR_BRANCH_HISTORY_VMEXIT

@@ -87,7 +87,7 @@ static u32 controls(u32 msr, u32 need, u32 want)
 			 CPU_BASED_ACTIVATE_SECONDARY_CONTROLS)
 #define PROC_CR8	(CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING)
 #define PROC_NEVER	(CPU_BASED_CR3_LOAD_EXITING | CPU_BASED_CR3_STORE_EXITING)
-/* What is not enabled here is #UD in the guest. */
+/* What is not enabled here is #UD in the guest.  INVPCID reaches its own translations only. */
 #define PROC2_NEED	(SECONDARY_EXEC_ENABLE_EPT | SECONDARY_EXEC_UNRESTRICTED_GUEST |	\
 			 SECONDARY_EXEC_WBINVD_EXITING)
 #define PROC2_WANT	(SECONDARY_EXEC_ENABLE_VPID | SECONDARY_EXEC_ENABLE_RDTSCP |		\
@@ -212,8 +212,11 @@ static int vmx_setup(void)
 		vmx_spec_ctrl_mask |= SPEC_CTRL_SSBD;
 	vmx.l1d = boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D) &&
 		  !cpu_mitigations_off();
-	/* Where the kernel itself has no need of VERW, guests with MMIO may. */
+	/* Where the kernel itself has no need of VERW, which enter.S follows, guests may. */
 	vmx.verw = boot_cpu_has_bug(X86_BUG_MMIO_STALE_DATA) && !cpu_mitigations_off();
+#ifdef X86_FEATURE_CLEAR_CPU_BUF
+	vmx.verw &= !boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF);
+#endif
 	vmx.cr4_mce = native_read_cr4() & X86_CR4_MCE;
 
 	hv_vmx_ops.max_leaf = vmx.ept & VMX_EPT_2MB_PAGE_BIT ?
@@ -252,8 +255,16 @@ static void vmx_info(struct hv_info *info)
 			    (hv_vmx_ops.max_leaf == 3 ? HV_HW_PAGE_1G : 0);
 	if (vmx.l1d)
 		info->mitigations |= HV_MIT_L1D_FLUSH;
+#ifdef X86_FEATURE_CLEAR_CPU_BUF
+	if (boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF))
+		info->mitigations |= HV_MIT_VERW;
+#endif
 	if (vmx.verw)
 		info->mitigations |= HV_MIT_VERW;
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+	if (boot_cpu_has(X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT))
+		info->mitigations |= HV_MIT_BHB;
+#endif
 }
 
 /* ---- on and off; on the CPU, interrupts off ---- */

@@ -30,13 +30,10 @@
 /* The VMCS is current and clear; the front end then sets the guest's state. */
 void vmx_vmcs_init(struct vmx_vcpu *vx)
 {
-	struct hv_vm *vm = vx->v.vm;
 	u32 proc2 = vmx.proc2;
 
-	if (!vm->guest_rdtscp)
+	if (!vx->v.vm->guest_rdtscp)
 		proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_RDTSCP;
-	if (!(vm->cr4_allowed & X86_CR4_PCIDE))
-		proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_INVPCID;
 	vx->proc = vmx.proc;
 	vx->entry_ctl = vmx.entry;
 	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, vmx.pin);
