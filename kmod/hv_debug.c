@@ -71,7 +71,7 @@ void hv_debug_restore_armed(const struct hv_host_debug *h)
 	write_dr(7, h->dr7);
 }
 
-/* @dr as encoded; @gpr: the other operand's number.  The instruction has passed its checks of CPL. */
+/* @dr as encoded; @gpr: the other operand's number. */
 int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip)
 {
 	bool wide = hv_in_64bit(v);
@@ -82,6 +82,9 @@ int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip)
 			return hv_exit_ud(v);
 		dr += 2;
 	}
+	/* The CPU should have seen to that, but Bochs lets the exit go first. */
+	if (hv_ops->get_cpl(v))
+		return hv_exit_gp(v);
 	hv_ops->get_debug(v);
 	if (v->dr7 & DR7_GD) {
 		hv_queue_db(v, DR6_BD);

@@ -120,11 +120,12 @@ static bool find_capabilities(void)
 	if (!vmx.pin || !vmx.proc || (vmx.proc & PROC_NEVER))
 		return false;
 	vmx.proc2 = controls(MSR_IA32_VMX_PROCBASED_CTLS2, PROC2_NEED, PROC2_WANT);
-	vmx.exit = controls(MSR_IA32_VMX_TRUE_EXIT_CTLS, EXIT_NEED, VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
+	vmx.exit = controls(MSR_IA32_VMX_TRUE_EXIT_CTLS, EXIT_NEED,
+			    VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
 	vmx.entry = controls(MSR_IA32_VMX_TRUE_ENTRY_CTLS, ENTRY_NEED,
 			     VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
-	if (!vmx.proc2 || !vmx.exit || !vmx.entry || rdmsrl_safe(MSR_IA32_VMX_EPT_VPID_CAP, &cap) ||
-	    (cap & EPT_NEED) != EPT_NEED)
+	if (!vmx.proc2 || !vmx.exit || !vmx.entry ||
+	    rdmsrl_safe(MSR_IA32_VMX_EPT_VPID_CAP, &cap) || (cap & EPT_NEED) != EPT_NEED)
 		return false;
 	if (vmx_mask & MASK_VPID)
 		vmx.proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_VPID;

@@ -70,7 +70,7 @@ static inline void vmx_invept(u64 type, u64 eptp)
 struct vmx_cpu {
 	void *vmxon;			/* the region */
 	bool on;			/* VMXON was ours */
-	struct list_head active;	/* [on the CPU, interrupts off] VMCSs that may be cached here */
+	struct list_head active;	/* [on the CPU, interrupts off] VMCSs cached here */
 	u64 last_id;			/* vmx_vcpu.unique of the last to run here */
 };
 

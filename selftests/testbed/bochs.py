@@ -30,8 +30,8 @@ VGABIOS = '/usr/share/bochs/VGABIOS-lgpl-latest'
 LOWER = 'lower'                 # init.c's name of the build machine's root
 
 COMMANDS = '''
-awk basename bash busybox cat chmod cmp cp cpio cut date dd dirname dmesg echo env expr false find flock grep gzip
-head hostname id insmod kill ln ls lsmod mkdir mkfifo mknod mkswap mktemp modprobe mount mv nproc
+awk basename bash busybox cat chmod cmp cp cpio cut date dd dirname dmesg echo env expr false find
+flock grep gzip head hostname id insmod kill ln ls lsmod mkdir mkfifo mknod mkswap mktemp modprobe mount mv nproc
 od pgrep printf ps python3 readlink realpath rm rmdir rmmod sed seq setsid sh sleep sort stat
 stty swapoff swapon sync sysctl tail taskset tee test timeout touch tr true truncate umount uname
 uniq unshare wc xargs
