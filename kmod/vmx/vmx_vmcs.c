@@ -157,14 +157,15 @@ void vmx_set_segs(struct hv_vcpu *v, const struct hv_segs *s)
 		const struct hv_seg *seg = &s->seg[n];
 		u32 attr = seg->attr;
 
-		if (!(attr & HV_SEG_P) && n != HV_TR)
+		if (n == HV_TR)
+			attr = (attr & ~HV_SEG_UNUSABLE) | HV_SEG_P | 2;	/* it cannot be null */
+		else if (!(attr & HV_SEG_P))
 			attr |= HV_SEG_UNUSABLE;
-		/* As a load from a descriptor leaves it: accessed, or busy; G by the limit. */
-		if (n < HV_LDTR)
-			attr |= 1;
-		else if (n == HV_TR)
-			attr |= 2;
-		attr = (attr & ~HV_SEG_G) | (seg->limit > 0xfffff ? HV_SEG_G : 0);
+		/* As a load from a descriptor leaves it: accessed; G by the limit. */
+		if (!(attr & HV_SEG_UNUSABLE)) {
+			attr |= n < HV_LDTR ? 1 : 0;
+			attr = (attr & ~HV_SEG_G) | (seg->limit > 0xfffff ? HV_SEG_G : 0);
+		}
 		vmcs_write(SEG_SELECTOR(n), seg->selector);
 		vmcs_write(SEG_BASE(n), n >= HV_FS ? canonical(seg->base) : seg->base);
 		vmcs_write(SEG_LIMIT(n), seg->limit);
