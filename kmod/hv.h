@@ -19,7 +19,8 @@
  * hv_irq.c    MSI delivery, APIC id map, 8259 line;  hv_irqfd.c  eventfds in
  * hv_doorbell.c  eventfds out
  * hv_clock.c  guest TSC, kvmclock, steal time
- * svm/        AMD backend.  A backend sees no ioctl argument and no other backend.
+ * hv_debug.c  debug registers, the guest's and the host's
+ * svm/, vmx/  AMD and Intel backends.  A backend sees no ioctl argument and no other backend.
  *
  * Locks, outermost first:
  *   hv_hw.c: hw_lock
@@ -53,6 +54,9 @@
 #include <linux/eventfd.h>
 #include <linux/list.h>
 #include <linux/refcount.h>
+#include <asm/debugreg.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
 #include "uapi/hv.h"
 #include "hv_compat.h"
 #include "hv_decode.h"	/* struct hv_mov, hv_decode_*() */
@@ -86,6 +90,7 @@ struct hv_vcpu;
 #define HV_REQ_NMI	7	/* vcpu->nmi_queued grew */
 #define HV_REQ_TSC	8	/* TSC offset changed: ops->set_tsc_offset */
 #define HV_REQ_DEAD	9	/* VM is broken: HV_RUN returns -EIO */
+#define HV_REQ_PDPTE	10	/* PAE: the CPU is to load the four top entries again */
 
 /* ---- memory: hv_slots.c, hv_mmu.c ---- */
 struct hv_memslot {
@@ -167,6 +172,7 @@ struct hv_vcpu {
 	/* [mutex] everything below */
 	struct preempt_notifier notifier;
 	bool loaded;
+	u64 section;			/* entry sections begun */
 	int srcu_idx;
 	struct hv_run *run;		/* the shared pages; read every field once */
 	struct page **run_pages;
@@ -181,6 +187,7 @@ struct hv_vcpu {
 	struct hv_regs regs;		/* always current outside the guest */
 	u64 cr0, cr2, cr3, cr4, efer;	/* the guest's view, always current outside the guest */
 	u64 xcr0;
+	u64 pdpte[4];			/* PAE, where the CPU keeps them (ops->keeps_pdptes) */
 	u64 dr[4], dr6, dr7;		/* current outside the section */
 	u64 debugctl;
 	struct hv_msrs msrs;		/* those the backend keeps: after ops->get_msrs */
@@ -267,13 +274,13 @@ struct hv_vm {
 	struct list_head clock_link;	/* hv_clock.c: all VMs */
 
 	atomic64_t stat[HV_STAT_COUNT];	/* VM-wide ones only */
-	void *backend;			/* ops->vm_create */
 };
 
 /* ---- the backend ---- */
 struct hv_ops {
-	const char *name;
+	const char *name, *kvm;		/* "SVM", and KVM's module for it */
 	u32 vendor;
+	bool keeps_pdptes;		/* PAE: v->pdpte is the CPU's, not what memory holds */
 	size_t vcpu_size;		/* struct that begins with struct hv_vcpu */
 
 	/* hv_hw.c; cpu_* run on the CPU with interrupts off. */
@@ -285,8 +292,6 @@ struct hv_ops {
 	bool (*cpu_in_use)(void);	/* any context: on, and not by us */
 	void (*info)(struct hv_info *info);	/* hw_features, mitigations, npt_levels */
 
-	int (*vm_create)(struct hv_vm *vm);
-	void (*vm_destroy)(struct hv_vm *vm);
 	int (*vcpu_create)(struct hv_vcpu *v);
 	void (*vcpu_destroy)(struct hv_vcpu *v);
 	void (*vcpu_load)(struct hv_vcpu *v, int cpu);	/* preemption off */
@@ -303,7 +308,7 @@ struct hv_ops {
 	/* interrupts on, may sleep; for an exit that fast_exit called HV_SLOW. */
 	int (*slow_exit)(struct hv_vcpu *v);
 
-	/* State; outside the section unless said otherwise. */
+	/* State; with the vCPU loaded, outside the section unless said otherwise. */
 	void (*get_segs)(struct hv_vcpu *v, struct hv_segs *s);
 	void (*set_segs)(struct hv_vcpu *v, const struct hv_segs *s);
 	void (*get_seg)(struct hv_vcpu *v, int n, struct hv_seg *s);	/* section too */
@@ -337,7 +342,7 @@ struct hv_ops {
 };
 
 extern const struct hv_ops *hv_ops;
-extern struct hv_ops hv_svm_ops;		/* completed by its setup(), then read-only */
+extern struct hv_ops hv_svm_ops, hv_vmx_ops;	/* completed by setup(), then read-only */
 
 /* hv_main.c */
 extern struct hv_info hv_host;		/* filled at insmod */
@@ -345,6 +350,8 @@ extern atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
 extern bool hv_debug_flush;		/* module parameter: check contract 13 */
 void *hv_alloc(size_t size);		/* zeroed, charged to the caller's cgroup, counted */
 void hv_free(void *p);			/* NULL is fine */
+void *hv_alloc_page(int cpu, unsigned int order);	/* for the module itself: counted, not charged */
+void hv_free_page(void *p, unsigned int order);
 
 /* hv_hw.c */
 int hv_hw_init(void);
@@ -401,6 +408,12 @@ int hv_set_cr0(struct hv_vcpu *v, u64 cr0);		/* section: 0 or -EINVAL (#GP) */
 int hv_set_cr4(struct hv_vcpu *v, u64 cr4);
 int hv_set_efer(struct hv_vcpu *v, u64 efer);
 int hv_set_xcr0(struct hv_vcpu *v, u64 xcr0);
+bool hv_canonical(const struct hv_vcpu *v, u64 a);	/* for this guest's address width */
+void hv_pdptes_load(struct hv_vcpu *v);			/* HV_REQ_PDPTE, slow */
+static inline bool hv_pae_paging(const struct hv_vcpu *v)
+{
+	return (v->cr0 & X86_CR0_PG) && (v->cr4 & X86_CR4_PAE) && !(v->efer & EFER_LMA);
+}
 
 /* hv_event.c, section */
 int hv_events_enter(struct hv_vcpu *v);		/* HV_ENTER: inject done; HV_USER: EXTINT, WINDOW */
@@ -425,6 +438,14 @@ int hv_exit_io(struct hv_vcpu *v, u16 port, u8 size, bool in, bool string, bool 
 int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access);
 int hv_exit_npf_fast(struct hv_vcpu *v, u64 gpa, u32 access);	/* section: doorbell, xAPIC page; else HV_SLOW */
 int hv_exit_insn(struct hv_vcpu *v);			/* slow: HV_EXIT_INSN with bytes */
+int hv_exit_ud(struct hv_vcpu *v);			/* section */
+int hv_exit_gp(struct hv_vcpu *v);			/* section */
+int hv_exit_pause(struct hv_vcpu *v, u64 next_rip);	/* slow: a guest that spins */
+int hv_exit_write_cr(struct hv_vcpu *v, int cr, u64 val, u64 next_rip);	/* section: 0, 4, 8 */
+int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip);	/* section */
+u64 hv_lmsw(const struct hv_vcpu *v, u16 val);		/* the new CR0 */
+void hv_write_gpr(struct hv_vcpu *v, int n, u64 val, int size);	/* as MOV of 2, 4, 8 bytes */
+void hv_machine_check(void);				/* section: one struck in the guest */
 int hv_exit_shutdown(struct hv_vcpu *v);
 int hv_exit_fail(struct hv_vcpu *v, u32 reason, u64 code, u64 i0, u64 i1, u64 i2);
 /* section or slow: length of the instruction at RIP; 0: bytes not readable now,
@@ -432,6 +453,26 @@ int hv_exit_fail(struct hv_vcpu *v, u32 reason, u64 code, u64 i0, u64 i1, u64 i2
 int hv_insn_length(struct hv_vcpu *v, bool atomic);
 int hv_code_mode(struct hv_vcpu *v);		/* section: 16, 32, 64 */
 bool hv_in_64bit(struct hv_vcpu *v);		/* section */
+
+/* hv_debug.c, section: around an entry, if either side has breakpoints armed */
+struct hv_host_debug {
+	u64 dr[4], dr7;
+	bool saved;			/* dr[] */
+};
+void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h);
+void hv_debug_restore_armed(const struct hv_host_debug *h);
+static inline void hv_debug_load(struct hv_vcpu *v, struct hv_host_debug *h)
+{
+	h->saved = false;
+	h->dr7 = this_cpu_read(cpu_dr7);
+	if (unlikely((v->dr7 | h->dr7) & 0xff))
+		hv_debug_load_armed(v, h);
+}
+static inline void hv_debug_restore(const struct hv_host_debug *h)
+{
+	if (unlikely(h->dr7 & 0xff))
+		hv_debug_restore_armed(h);
+}
 
 /* hv_cpuid.c */
 int hv_cpuid_supported(struct hv_cpuid_entry *e, u32 *count);

@@ -18,6 +18,7 @@
 #include <linux/sched/signal.h>
 #include <asm/mmu_context.h>
 #include <asm/smp.h>
+#include <asm/tlbflush.h>
 
 /* Make @cpu take an interrupt soon; smp_send_reschedule() grew a tracepoint
  * that is not exported, the op itself always was. */
@@ -116,6 +117,23 @@ static inline bool hv_task_interruptible(struct task_struct *t)
 
 /* What the ageing callbacks return: int, from 7.1 bool. */
 typedef typeof(((struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) hv_young_t;
+
+/*
+ * CR4.VMXE, in the kernel's own copy of CR4 too: it writes that back.  From 6.19 only
+ * KVM may do this, which leaves borrow mode.  On the CPU, interrupts off.
+ */
+static inline bool hv_cr4_vmxe(bool on)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
+	if (on)
+		cr4_set_bits_irqsoff(X86_CR4_VMXE);
+	else
+		cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+	return true;
+#else
+	return false;
+#endif
+}
 
 /* Neither sleeps; the first only sets the flag, as for memory without a file. */
 static inline void hv_page_set_dirty(struct page *page)

@@ -39,6 +39,8 @@
 			 F(16) | F(22) | F(27) | F(28))
 /* 7.0.EDX: FSRM, AVX512_VP2INTERSECT, SERIALIZE */
 #define ALLOW_7_EDX	(F(4) | F(8) | F(14))
+/* 7.0.EDX speculation: IBRS with IBPB, STIBP, SSBD, where Intel has them */
+#define ALLOW_7_SPEC	(F(26) | F(27) | F(31))
 /* 7.1.EAX: AVX_VNNI AVX512_BF16 FZRM FSRS FSRC */
 #define ALLOW_7_1_EAX	(F(4) | F(5) | F(10) | F(11) | F(12))
 /* D.1.EAX: XSAVEOPT XSAVEC XGETBV1; no XSAVES: XSS stays 0 */
@@ -91,7 +93,8 @@ static void filter(struct hv_cpuid_entry *e)
 			e->eax = min(e->eax, 1u);
 			e->ebx = (e->ebx & ALLOW_7_EBX) | EMUL_7_EBX;
 			e->ecx &= ALLOW_7_ECX;
-			e->edx &= ALLOW_7_EDX;
+			e->edx &= ALLOW_7_EDX |
+				  (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) ? ALLOW_7_SPEC : 0);
 			if (!(xcr0 & 4)) {
 				e->ebx &= ~F(5);
 				e->ecx &= ~(F(9) | F(10));

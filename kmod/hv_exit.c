@@ -7,9 +7,12 @@
  * userspace, precisely: RIP and registers are those before the instruction.
  */
 #include <linux/kernel.h>
+#include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <uapi/linux/kvm_para.h>
+#include <asm/mce.h>
 #include <asm/processor-flags.h>
+#include <asm/segment.h>
 #include "hv.h"
 #include "hv_trace.h"
 
@@ -35,6 +38,70 @@ bool hv_in_64bit(struct hv_vcpu *v)
 		return false;
 	hv_ops->get_seg(v, HV_CS, &cs);
 	return cs.attr & HV_SEG_L;
+}
+
+int hv_exit_ud(struct hv_vcpu *v)
+{
+	hv_queue_exception(v, VEC_UD);
+	return HV_ENTER;
+}
+
+int hv_exit_gp(struct hv_vcpu *v)
+{
+	hv_queue_exception_error(v, VEC_GP, 0);
+	return HV_ENTER;
+}
+
+void hv_write_gpr(struct hv_vcpu *v, int n, u64 val, int size)
+{
+	u64 *r = &v->regs.gpr[n];
+
+	*r = size == 2 ? (*r & ~0xffffULL) | (u16)val : size == 4 ? (u32)val : val;
+}
+
+/* LMSW can set PE but not clear it. */
+u64 hv_lmsw(const struct hv_vcpu *v, u16 val)
+{
+	return (v->cr0 & ~0xeULL) | (val & 0xf);
+}
+
+int hv_exit_write_cr(struct hv_vcpu *v, int cr, u64 val, u64 next_rip)
+{
+	switch (cr) {
+	case 0:
+		if (hv_set_cr0(v, val))
+			return hv_exit_gp(v);
+		break;
+	case 4:
+		if (hv_set_cr4(v, val))
+			return hv_exit_gp(v);
+		break;
+	default:	/* CR8 */
+		if (val >> 4)
+			return hv_exit_gp(v);
+		hv_lapic_set_cr8(v, val);
+		hv_ops->update_tpr(v);
+	}
+	hv_retire(v, next_rip);
+	return HV_ENTER;
+}
+
+int hv_exit_pause(struct hv_vcpu *v, u64 next_rip)
+{
+	/* A spinning guest: whoever it waits for may need this CPU. */
+	hv_retire(v, next_rip);
+	yield();
+	return HV_LOOP;
+}
+
+/* The host's handler judges it as if it had struck in user mode, which the guest is. */
+void hv_machine_check(void)
+{
+#ifdef CONFIG_X86_MCE
+	struct pt_regs regs = { .cs = __USER_CS, .flags = X86_EFLAGS_IF };
+
+	do_machine_check(&regs);
+#endif
 }
 
 int hv_insn_length(struct hv_vcpu *v, bool atomic)

@@ -76,9 +76,14 @@ int hv_hw_get(struct file *kvm_file)
 	mutex_unlock(&hw_lock);
 
 	if (ret == -EBUSY)
-		pr_warn_ratelimited("hv: another hypervisor owns SVM; end its guests, then: modprobe -r kvm_amd, or boot with kvm.enable_virt_at_load=0\n");
+		pr_warn_ratelimited("hv: another hypervisor owns %s; end its guests, then: modprobe -r %s, or boot with kvm.enable_virt_at_load=0\n",
+				    hv_ops->name, hv_ops->kvm);
 	else if (ret == -EPERM)
-		pr_warn_ratelimited("hv: SVM is switched off in this machine's firmware setup\n");
+		pr_warn_ratelimited("hv: %s is switched off in this machine's firmware setup\n",
+				    hv_ops->name);
+	else if (ret == -EOPNOTSUPP)
+		pr_warn_ratelimited("hv: this kernel lets nobody but KVM switch %s on\n",
+				    hv_ops->name);
 	return ret;
 }
 
@@ -182,7 +187,8 @@ int hv_hw_init(void)
 	register_reboot_notifier(&hw_reboot_nb);
 
 	if (!hv_ops->check(&status) && status == HV_STATUS_FIRMWARE)
-		pr_warn("hv: SVM is switched off in this machine's firmware setup, no guest can run\n");
+		pr_warn("hv: %s is switched off in this machine's firmware setup, no guest can run\n",
+			hv_ops->name);
 	return 0;
 }
 

@@ -11,7 +11,9 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/topology.h>
 #include <linux/uaccess.h>
+#include <asm/cpufeature.h>
 #include <asm/tsc.h>
 #include "hv.h"
 
@@ -40,6 +42,24 @@ void hv_free(void *p)
 	if (p)
 		atomic_dec(&hv_count_allocs);
 	kvfree(p);
+}
+
+void *hv_alloc_page(int cpu, unsigned int order)
+{
+	struct page *p = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, order);
+
+	if (!p)
+		return NULL;
+	atomic_inc(&hv_count_allocs);
+	return page_address(p);
+}
+
+void hv_free_page(void *p, unsigned int order)
+{
+	if (!p)
+		return;
+	free_pages((unsigned long)p, order);
+	atomic_dec(&hv_count_allocs);
 }
 
 static bool all_zero(const void *p, size_t n)
@@ -129,6 +149,32 @@ static struct miscdevice hv_misc = {
 	.mode = 0660,
 };
 
+/* What both backends' enter.S does on this CPU; they add their own. */
+static u64 mitigations(void)
+{
+	u64 m = HV_MIT_CLEAR_GPR;
+
+	if (boot_cpu_has(X86_FEATURE_RSB_VMEXIT))
+		m |= HV_MIT_RSB_FILL;
+#ifdef X86_FEATURE_RSB_VMEXIT_LITE
+	if (boot_cpu_has(X86_FEATURE_RSB_VMEXIT_LITE))
+		m |= HV_MIT_RSB_FILL;
+#endif
+	if (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
+		m |= HV_MIT_SPEC_CTRL;
+	if (boot_cpu_has(X86_FEATURE_USE_IBPB))
+		m |= HV_MIT_IBPB;
+#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
+	if (boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF_VM))
+		m |= HV_MIT_VERW;
+#endif
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+	if (boot_cpu_has(X86_FEATURE_IBPB_EXIT_TO_USER))
+		m |= HV_MIT_VMSCAPE;
+#endif
+	return m;
+}
+
 static void host_describe(void)
 {
 	u32 off = PAGE_SIZE / 2, i;
@@ -158,6 +204,7 @@ static void host_describe(void)
 	hv_host.gpa_bits = boot_cpu_data.x86_phys_bits;
 	hv_host.tsc_khz = tsc_khz;
 	hv_host.min_timer_ns = HV_MIN_TIMER_NS;
+	hv_host.mitigations = mitigations();
 	hv_ops->info(&hv_host);
 
 	/* Small groups share the first pages, none straddles one. */
@@ -184,8 +231,10 @@ static int __init hv_init(void)
 
 	if (hv_svm_ops.check(&status) == 0)
 		hv_ops = &hv_svm_ops;
+	else if (hv_vmx_ops.check(&status) == 0)
+		hv_ops = &hv_vmx_ops;
 	if (!hv_ops) {
-		pr_err("hv: this CPU has no AMD SVM with nested paging\n");
+		pr_err("hv: this CPU has neither AMD SVM with nested paging nor Intel VMX\n");
 		return -ENODEV;
 	}
 	ret = hv_fpu_setup();

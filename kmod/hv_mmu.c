@@ -853,8 +853,10 @@ int hv_mmu_init(struct hv_vm *vm)
 	spin_lock_init(&mmu->lock);
 	INIT_LIST_HEAD(&mmu->cache);
 	INIT_LIST_HEAD(&mmu->free_list);
-	/* Nested paging walks in the host's own paging mode. */
-	mmu->levels = native_read_cr4() & X86_CR4_LA57 ? 5 : 4;
+	mmu->levels = hv_host.npt_levels;
+	/* So that a vCPU's flushed_gen of 0 always means that it owes a flush. */
+	atomic64_set(&mmu->flush_gen, 1);
+	mmu->flush_done = 1;
 	root = table_alloc();
 	if (!root)
 		return -ENOMEM;

@@ -75,9 +75,11 @@ static bool has(struct hv_vcpu *v, u32 leaf, u32 subleaf, int reg, int bit)
 	return e && ((&e->eax)[reg] >> bit) & 1;
 }
 
-#define HAS_IBPB(v)	has(v, 0x80000008, 0, 1, 12)
+/* AMD's bits, then Intel's. */
+#define HAS_IBPB(v)	(has(v, 0x80000008, 0, 1, 12) || has(v, 7, 0, 3, 26))
 #define HAS_SPEC(v)	(has(v, 0x80000008, 0, 1, 14) || has(v, 0x80000008, 0, 1, 15) || \
-			 has(v, 0x80000008, 0, 1, 24))
+			 has(v, 0x80000008, 0, 1, 24) || has(v, 7, 0, 3, 26) ||	\
+			 has(v, 7, 0, 3, 27) || has(v, 7, 0, 3, 31))
 
 int hv_msr_read(struct hv_vcpu *v, u32 msr, u64 *data, bool atomic)
 {
@@ -271,6 +273,18 @@ int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic)
 		m->pat = data;
 		hv_ops->set_msrs(v);
 		v->flushed_gen = 0;
+		return 0;
+	case MSR_LSTAR:
+	case MSR_CSTAR:
+		if (!hv_canonical(v, data))
+			return HV_MSR_GP;
+		fallthrough;
+	case MSR_STAR:
+	case MSR_SYSCALL_MASK:
+		hv_ops->get_msrs(v);
+		*(msr == MSR_STAR ? &m->star : msr == MSR_LSTAR ? &m->lstar :
+		  msr == MSR_CSTAR ? &m->cstar : &m->sfmask) = data;
+		hv_ops->set_msrs(v);
 		return 0;
 	case MSR_IA32_MISC_ENABLE:
 		m->misc_enable = data;

@@ -73,6 +73,9 @@ int hv_set_cr0(struct hv_vcpu *v, u64 cr0)
 	hv_ops->set_control(v);
 	if ((cr0 ^ old) & (X86_CR0_PG | X86_CR0_WP | X86_CR0_PE))
 		flush_guest(v);
+	if (hv_ops->keeps_pdptes && hv_pae_paging(v) &&
+	    ((cr0 ^ old) & (X86_CR0_PG | X86_CR0_CD | X86_CR0_NW)))
+		hv_request(v, HV_REQ_PDPTE);
 	return 0;
 }
 
@@ -94,6 +97,9 @@ int hv_set_cr4(struct hv_vcpu *v, u64 cr4)
 	if ((cr4 ^ old) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE | X86_CR4_SMEP |
 			   X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57))
 		flush_guest(v);
+	if (hv_ops->keeps_pdptes && hv_pae_paging(v) &&
+	    ((cr4 ^ old) & (X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_SMEP)))
+		hv_request(v, HV_REQ_PDPTE);
 	return 0;
 }
 
@@ -110,6 +116,35 @@ int hv_set_efer(struct hv_vcpu *v, u64 efer)
 	if ((efer ^ old) & EFER_NX)
 		flush_guest(v);
 	return 0;
+}
+
+bool hv_canonical(const struct hv_vcpu *v, u64 a)
+{
+	int shift = v->vm->cr4_allowed & X86_CR4_LA57 ? 64 - 57 : 64 - 48;
+
+	return (u64)((s64)(a << shift) >> shift) == a;
+}
+
+static u64 pdpte_clean(const struct hv_vcpu *v, u64 e)
+{
+	return e & 1 ? e & (GENMASK_ULL(v->vm->gpa_bits - 1, 9) | 0x19) : 0;
+}
+
+/*
+ * MOV CR3 in the guest loads them by itself.  MOV to CR0 or CR4 was completed by
+ * us, and a reserved bit that would be #GP then is dropped here.
+ */
+void hv_pdptes_load(struct hv_vcpu *v)
+{
+	int i;
+
+	if (!hv_pae_paging(v))
+		return;
+	if (hv_guest_read(v->vm, v->cr3 & 0xffffffe0, v->pdpte, sizeof(v->pdpte)))
+		memset(v->pdpte, 0, sizeof(v->pdpte));
+	for (i = 0; i < 4; i++)
+		v->pdpte[i] = pdpte_clean(v, v->pdpte[i]);
+	hv_ops->set_control(v);
 }
 
 static bool xcr0_valid(struct hv_vcpu *v, u64 xcr0)
@@ -233,6 +268,8 @@ int hv_state_get(struct hv_vcpu *v, u64 groups)
 		c->efer = v->efer;
 		c->xcr0 = v->xcr0;
 		c->apic_base = v->apic_base;
+		if (hv_ops->keeps_pdptes && hv_pae_paging(v))
+			memcpy(c->pdpte, v->pdpte, sizeof(c->pdpte));
 	}
 	if (groups & HV_GROUP(HV_GROUP_DEBUG)) {
 		struct hv_debug *d = area(v, HV_GROUP_DEBUG);
@@ -318,18 +355,11 @@ static int debug_valid(const struct hv_debug *d)
 	return (d->dr6 >> 32) || (d->dr7 >> 32) || d->debugctl || d->reserved ? -EINVAL : 0;
 }
 
-static bool canonical(u64 a, int bits)
-{
-	return (u64)((s64)(a << (64 - bits)) >> (64 - bits)) == a;
-}
-
 static int msrs_valid(struct hv_vcpu *v, const struct hv_msrs *m)
 {
-	int bits = v->vm->cr4_allowed & X86_CR4_LA57 ? 57 : 48;
-
-	if (!canonical(m->lstar, bits) || !canonical(m->cstar, bits) ||
-	    !canonical(m->kernel_gs_base, bits) || !canonical(m->sysenter_esp, bits) ||
-	    !canonical(m->sysenter_eip, bits))
+	if (!hv_canonical(v, m->lstar) || !hv_canonical(v, m->cstar) ||
+	    !hv_canonical(v, m->kernel_gs_base) || !hv_canonical(v, m->sysenter_esp) ||
+	    !hv_canonical(v, m->sysenter_eip))
 		return -EINVAL;
 	if (!hv_msr_pat_valid(m->pat) || m->xss || (m->tsc_aux >> 32) || (m->sfmask >> 32) ||
 	    (m->spec_ctrl & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD)))
@@ -388,7 +418,7 @@ static void copy(struct hv_vcpu *v, u64 groups)
 int hv_state_set(struct hv_vcpu *v, u64 groups)
 {
 	const struct hv_control *c;
-	int ret = 0;
+	int ret = 0, i;
 
 #define COPY(g) (v->scratch + hv_host.group[g].offset)
 #define HAS(g) (groups & HV_GROUP(g))
@@ -441,6 +471,11 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 		v->cr4 = c->cr4;
 		v->efer = c->efer;
 		v->xcr0 = c->xcr0;
+		for (i = 0; i < 4; i++)
+			v->pdpte[i] = pdpte_clean(v, c->pdpte[i]);
+		/* Made without them: as if CR3 had just been loaded. */
+		if (hv_ops->keeps_pdptes && zero(c->pdpte, sizeof(c->pdpte)))
+			hv_request(v, HV_REQ_PDPTE);
 		hv_ops->set_control(v);
 		flush_guest(v);
 	}

@@ -137,6 +137,7 @@ static int vcpu_section(struct hv_vcpu *v)
 	/* Pairs with hv_request() + hv_vcpu_kick(), and with hv_vm_flush_wait(). */
 	smp_store_mb(v->mode, HV_IN_SECTION);
 	hv_fpu_enter(v);
+	v->section++;
 	for (;;) {
 		if (section_must_leave(v)) {
 			ret = HV_LOOP;
@@ -179,6 +180,8 @@ static int vcpu_take_requests(struct hv_vcpu *v)
 		hv_clock_apply(v);
 	if (hv_take_request(v, HV_REQ_INITSIPI))
 		hv_lapic_initsipi(v);
+	if (hv_take_request(v, HV_REQ_PDPTE))
+		hv_pdptes_load(v);
 	if (hv_take_request(v, HV_REQ_TIMER))
 		hv_timer_expired(v);
 	if (hv_take_request(v, HV_REQ_CLOCK))
@@ -279,13 +282,15 @@ static int vcpu_run(struct hv_vcpu *v)
 	    unlikely(retire > 15 && retire != HV_RETIRE_RIP))
 		return -EINVAL;
 	v->want_windows = READ_ONCE(run->want_windows) & (HV_WINDOW_INTR | HV_WINDOW_NMI);
+	vcpu_load(v);
 	if (dirty) {
 		ret = hv_state_set(v, dirty);
-		if (ret)
+		if (ret) {
+			vcpu_put(v);
 			return ret;
+		}
 		run->dirty = 0;
 	}
-	vcpu_load(v);
 	if (retire) {
 		hv_retire(v, retire == HV_RETIRE_RIP ? READ_ONCE(run->retire_rip)
 						     : v->regs.rip + retire);
@@ -516,7 +521,9 @@ int hv_vcpu_create(struct hv_vm *vm, u32 id)
 	ret = hv_lapic_create(v);
 	if (ret)
 		goto out_backend;
+	vcpu_load(v);
 	hv_vcpu_reset(v, false);
+	vcpu_put(v);
 
 	hv_vm_get(vm);
 	/* The map wants to see it, so does delivery. */

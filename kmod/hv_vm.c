@@ -33,7 +33,6 @@ static void vm_destroy(struct hv_vm *vm)
 			hv_vcpu_destroy(vm->vcpu[i]);
 	hv_irq_map_destroy(vm);
 	hv_slots_destroy(vm);
-	hv_ops->vm_destroy(vm);
 	hv_hw_put();
 	if (vm->kvm_file)
 		fput(vm->kvm_file);
@@ -377,7 +376,7 @@ long hv_vm_create(const struct hv_create_vm *args)
 	if (args->features & ~hv_host.features)
 		return -EOPNOTSUPP;
 	if (args->kvm_fd != -1) {
-		/* Borrow mode is Intel's (contract 8); SVM is switched on by hv alone. */
+		/* For borrow mode (contract 8); all there is yet is own mode. */
 		return -EINVAL;
 	}
 	vm = hv_alloc(sizeof(*vm));
@@ -399,12 +398,9 @@ long hv_vm_create(const struct hv_create_vm *args)
 	ret = hv_hw_get(kvm_file);
 	if (ret)
 		goto out_srcu;
-	ret = hv_ops->vm_create(vm);
-	if (ret)
-		goto out_hw;
 	ret = hv_slots_init(vm);
 	if (ret)
-		goto out_backend;
+		goto out_hw;
 	ret = hv_mmu_init(vm);
 	if (ret)
 		goto out_slots;
@@ -417,8 +413,6 @@ long hv_vm_create(const struct hv_create_vm *args)
 
 out_slots:
 	hv_slots_destroy(vm);
-out_backend:
-	hv_ops->vm_destroy(vm);
 out_hw:
 	hv_hw_put();
 out_srcu:

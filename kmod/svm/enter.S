@@ -7,39 +7,10 @@
  * makes the guest's GS base safe: from VMLOAD of the guest to VMLOAD of the
  * host per-CPU data must not be touched, and no C code runs.
  *
- * Order after the guest, because each step protects the next: the host's FS,
- * GS and TR; guest registers saved, then cleared, so that no value of the
- * guest's is there to be speculated with; return stack filled; SPEC_CTRL;
- * return predictor; and only then the first RET.
- *
- * SPEC_CTRL is not passed through to guests, so the guest's value is what was
- * loaded here.  Mitigations follow the host's own feature bits, by alternatives.
+ * The host's FS, GS and TR come back first of all; the order of the rest is in
+ * hv_enter.h.  RAX and RSP live in the VMCB.
  */
-#include <linux/linkage.h>
-#include <linux/stringify.h>
-#include <asm/alternative.h>
-#include <asm/asm.h>
-#include <asm/bitsperlong.h>
-#include <asm/cpufeatures.h>
-#include <asm/msr-index.h>
-#include <asm/nospec-branch.h>
-#include <asm/percpu.h>
-
-/* In the order of HV_RAX.. of the uapi; RAX and RSP live in the VMCB. */
-#define RCX	(1 * 8)
-#define RDX	(2 * 8)
-#define RBX	(3 * 8)
-#define RBP	(5 * 8)
-#define RSI	(6 * 8)
-#define RDI	(7 * 8)
-#define R8	(8 * 8)
-#define R9	(9 * 8)
-#define R10	(10 * 8)
-#define R11	(11 * 8)
-#define R12	(12 * 8)
-#define R13	(13 * 8)
-#define R14	(14 * 8)
-#define R15	(15 * 8)
+#include "../hv_enter.h"
 
 /* On the stack while in the guest. */
 #define GUEST_SPEC_CTRL	0(%rsp)
@@ -73,36 +44,13 @@ SYM_FUNC_START(svm_enter_guest)
 	mov	%rdx, %rax
 	vmsave	%rax
 
-	ALTERNATIVE_2 "jmp .Lspec_in_done", "", X86_FEATURE_MSR_SPEC_CTRL, \
-		      "jmp .Lspec_in_done", X86_FEATURE_V_SPEC_CTRL
-	cmp	PER_CPU_VAR(x86_spec_ctrl_current), %rcx
-	je	.Lspec_in_done
-	mov	%rcx, %rax
-	mov	%rcx, %rdx
-	shr	$32, %rdx
-	mov	$MSR_IA32_SPEC_CTRL, %ecx
-	wrmsr
-.Lspec_in_done:
+	SPEC_CTRL_TO_GUEST
 
 	mov	%rsi, %rax
 	vmload	%rax
 	/* The guest's GS base is loaded: no per-CPU data from here. */
 
-	mov	RCX(%rdi), %rcx
-	mov	RDX(%rdi), %rdx
-	mov	RBX(%rdi), %rbx
-	mov	RBP(%rdi), %rbp
-	mov	RSI(%rdi), %rsi
-	mov	R8(%rdi), %r8
-	mov	R9(%rdi), %r9
-	mov	R10(%rdi), %r10
-	mov	R11(%rdi), %r11
-	mov	R12(%rdi), %r12
-	mov	R13(%rdi), %r13
-	mov	R14(%rdi), %r14
-	mov	R15(%rdi), %r15
-	mov	RDI(%rdi), %rdi
-
+	LOAD_GUEST_GPRS
 #ifdef VM_CLEAR_CPU_BUFFERS
 	VM_CLEAR_CPU_BUFFERS
 #endif
@@ -116,52 +64,11 @@ SYM_FUNC_START(svm_enter_guest)
 	/* Per-CPU data is the host's again. */
 
 	mov	GPR, %rax
-	mov	%rcx, RCX(%rax)
-	mov	%rdx, RDX(%rax)
-	mov	%rbx, RBX(%rax)
-	mov	%rbp, RBP(%rax)
-	mov	%rsi, RSI(%rax)
+	SAVE_GUEST_GPRS %rax
 	mov	%rdi, RDI(%rax)
-	mov	%r8, R8(%rax)
-	mov	%r9, R9(%rax)
-	mov	%r10, R10(%rax)
-	mov	%r11, R11(%rax)
-	mov	%r12, R12(%rax)
-	mov	%r13, R13(%rax)
-	mov	%r14, R14(%rax)
-	mov	%r15, R15(%rax)
-
-	xor	%ecx, %ecx
-	xor	%edx, %edx
-	xor	%ebx, %ebx
-	xor	%ebp, %ebp
 	xor	%esi, %esi
-	xor	%edi, %edi
-	xor	%r8d, %r8d
-	xor	%r9d, %r9d
-	xor	%r10d, %r10d
-	xor	%r11d, %r11d
-	xor	%r12d, %r12d
-	xor	%r13d, %r13d
-	xor	%r14d, %r14d
-	xor	%r15d, %r15d
-
-	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, \
-			   X86_FEATURE_RSB_VMEXIT_LITE
-
-	ALTERNATIVE_2 "jmp .Lspec_out_done", "", X86_FEATURE_MSR_SPEC_CTRL, \
-		      "jmp .Lspec_out_done", X86_FEATURE_V_SPEC_CTRL
-	mov	PER_CPU_VAR(x86_spec_ctrl_current), %rax
-	cmp	GUEST_SPEC_CTRL, %rax
-	je	.Lspec_same
-	mov	%rax, %rdx
-	shr	$32, %rdx
-	mov	$MSR_IA32_SPEC_CTRL, %ecx
-	wrmsr
-.Lspec_same:
-	/* The comparison above must not be guessed. */
-	lfence
-.Lspec_out_done:
+	CLEAR_GPRS_AND_RSB
+	SPEC_CTRL_TO_HOST GUEST_SPEC_CTRL
 
 #if defined(CONFIG_CPU_UNRET_ENTRY) || defined(CONFIG_CPU_SRSO) || \
 	defined(CONFIG_MITIGATION_UNRET_ENTRY) || defined(CONFIG_MITIGATION_SRSO)

@@ -28,8 +28,6 @@
 #endif
 #define VM_CR_SVMDIS		BIT(4)
 #define TSC_RATIO_ONE		BIT_ULL(32)
-#define DR7_OFF			0x400
-#define DR7_ENABLES		0xff
 
 #define SVM_IOPM_ORDER		2	/* 12 KiB used */
 #define SVM_MSRPM_ORDER		1
@@ -95,24 +93,6 @@ static bool host_is_tcg(void)
 	return !memcmp(sig, "TCGTCGTCGTCG", sizeof(sig));
 }
 
-static void free_page_counted(void *p, unsigned int order)
-{
-	if (!p)
-		return;
-	free_pages((unsigned long)p, order);
-	atomic_dec(&hv_count_allocs);
-}
-
-static void *alloc_page_counted(int cpu, unsigned int order)
-{
-	struct page *p = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, order);
-
-	if (!p)
-		return NULL;
-	atomic_inc(&hv_count_allocs);
-	return page_address(p);
-}
-
 static void svm_cleanup(void)
 {
 	int cpu;
@@ -120,12 +100,12 @@ static void svm_cleanup(void)
 	for_each_possible_cpu(cpu) {
 		struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
 
-		free_page_counted(c->hsave, 0);
-		free_page_counted(c->host_save, 0);
+		hv_free_page(c->hsave, 0);
+		hv_free_page(c->host_save, 0);
 		c->hsave = c->host_save = NULL;
 	}
-	free_page_counted(svm_iopm, SVM_IOPM_ORDER);
-	free_page_counted(svm_msrpm, SVM_MSRPM_ORDER);
+	hv_free_page(svm_iopm, SVM_IOPM_ORDER);
+	hv_free_page(svm_msrpm, SVM_MSRPM_ORDER);
 	svm_iopm = svm_msrpm = NULL;
 }
 
@@ -161,15 +141,15 @@ static int svm_setup(void)
 	for_each_possible_cpu(cpu) {
 		struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
 
-		c->hsave = alloc_page_counted(cpu, 0);
-		c->host_save = alloc_page_counted(cpu, 0);
+		c->hsave = hv_alloc_page(cpu, 0);
+		c->host_save = hv_alloc_page(cpu, 0);
 		if (!c->hsave || !c->host_save)
 			goto out;
 		c->host_save_pa = __sme_pa(c->host_save);
 		c->max_asid = svm_asids - 1;
 	}
-	svm_iopm = alloc_page_counted(raw_smp_processor_id(), SVM_IOPM_ORDER);
-	svm_msrpm = alloc_page_counted(raw_smp_processor_id(), SVM_MSRPM_ORDER);
+	svm_iopm = hv_alloc_page(raw_smp_processor_id(), SVM_IOPM_ORDER);
+	svm_msrpm = hv_alloc_page(raw_smp_processor_id(), SVM_MSRPM_ORDER);
 	if (!svm_iopm || !svm_msrpm)
 		goto out;
 	memset(svm_iopm, 0xff, PAGE_SIZE << SVM_IOPM_ORDER);
@@ -194,30 +174,11 @@ static void svm_info(struct hv_info *info)
 			    (info->npt_levels == 5 ? HV_HW_LA57 : 0) |
 			    (hv_svm_ops.max_leaf == 3 ? HV_HW_PAGE_1G : 0);
 
-	info->mitigations = HV_MIT_CLEAR_GPR;
-	if (boot_cpu_has(X86_FEATURE_RSB_VMEXIT))
-		info->mitigations |= HV_MIT_RSB_FILL;
-#ifdef X86_FEATURE_RSB_VMEXIT_LITE
-	if (boot_cpu_has(X86_FEATURE_RSB_VMEXIT_LITE))
-		info->mitigations |= HV_MIT_RSB_FILL;
-#endif
-	if (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
-		info->mitigations |= HV_MIT_SPEC_CTRL;
-	if (boot_cpu_has(X86_FEATURE_USE_IBPB))
-		info->mitigations |= HV_MIT_IBPB;
-#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
-	if (boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF_VM))
-		info->mitigations |= HV_MIT_VERW;
-#endif
 	if (boot_cpu_has(X86_FEATURE_UNRET))
 		info->mitigations |= HV_MIT_UNTRAIN_RET;
 #ifdef X86_FEATURE_SRSO_ALIAS
 	if (boot_cpu_has(X86_FEATURE_SRSO_ALIAS))
 		info->mitigations |= HV_MIT_UNTRAIN_RET;
-#endif
-#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
-	if (boot_cpu_has(X86_FEATURE_IBPB_EXIT_TO_USER))
-		info->mitigations |= HV_MIT_VMSCAPE;
 #endif
 }
 
@@ -275,18 +236,6 @@ static bool svm_cpu_in_use(void)
 }
 
 /* ---- vCPUs ---- */
-
-static int svm_vm_create(struct hv_vm *vm)
-{
-	/* So that a vCPU's flushed_gen of 0 always means that it owes a flush. */
-	atomic64_set(&vm->mmu.flush_gen, 1);
-	vm->mmu.flush_done = 1;
-	return 0;
-}
-
-static void svm_vm_destroy(struct hv_vm *vm)
-{
-}
 
 static int svm_vcpu_create(struct hv_vcpu *v)
 {
@@ -385,67 +334,9 @@ static void svm_flush(struct svm_vcpu *sv, u64 gen)
 	WRITE_ONCE(sv->v.flushed_gen, gen);
 }
 
-static void write_dr(int n, unsigned long val)
-{
-	switch (n) {
-	case 0:
-		asm volatile("mov %0, %%db0" :: "r" (val));
-		break;
-	case 1:
-		asm volatile("mov %0, %%db1" :: "r" (val));
-		break;
-	case 2:
-		asm volatile("mov %0, %%db2" :: "r" (val));
-		break;
-	case 3:
-		asm volatile("mov %0, %%db3" :: "r" (val));
-		break;
-	case 7:
-		asm volatile("mov %0, %%db7" :: "r" (val));
-		break;
-	}
-}
-
-static void read_drs(unsigned long *dr)
-{
-	asm volatile("mov %%db0, %0" : "=r" (dr[0]));
-	asm volatile("mov %%db1, %0" : "=r" (dr[1]));
-	asm volatile("mov %%db2, %0" : "=r" (dr[2]));
-	asm volatile("mov %%db3, %0" : "=r" (dr[3]));
-}
-
-/*
- * VMRUN switches DR6 and DR7 but not the addresses, and the exit clears DR7.
- * Guest addresses are loaded only while guest breakpoints are armed, and with
- * the host's DR7 off, or the guest would choose where the host traps.
- */
-static unsigned long svm_enter_debug(struct svm_vcpu *sv, u64 spec_ctrl)
-{
-	struct hv_vcpu *v = &sv->v;
-	unsigned long host_dr7 = this_cpu_read(cpu_dr7), host[4], ret;
-	bool armed = v->dr7 & DR7_ENABLES, host_armed = host_dr7 & DR7_ENABLES;
-	int i;
-
-	if (armed) {
-		if (host_armed)
-			read_drs(host);
-		write_dr(7, DR7_OFF);
-		for (i = 0; i < 4; i++)
-			write_dr(i, v->dr[i]);
-	}
-	ret = svm_enter_guest(v->regs.gpr, sv->vmcb_pa, sv->cpu->host_save_pa, spec_ctrl);
-	if (host_armed) {
-		if (armed)
-			for (i = 0; i < 4; i++)
-				write_dr(i, host[i]);
-		write_dr(7, host_dr7);
-	}
-	return ret;
-}
-
 /*
  * QEMU's emulated VMRUN marks V_IRQ in its word of pending interrupts without the
- * lock (helper_vmrun() in target/i386, 7.2 to 10.0): an interrupt of the host that
+ * lock (helper_vmrun() in target/i386, seen in 7.2): an interrupt of the host that
  * another thread marks there at that moment is lost, and with it, for a timer, every
  * tick of this CPU until somebody sends it an IPI.  A write of CR8 makes the
  * emulated APIC look at its IRR again.
@@ -464,6 +355,7 @@ static void svm_enter(struct hv_vcpu *v)
 	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
 	u64 spec_ctrl = v->msrs.spec_ctrl & svm_spec_ctrl_mask;
 	u8 tpr = hv_lapic_get_cr8(v);
+	struct hv_host_debug debug;
 	unsigned long ret;
 
 	if (unlikely(v->flushed_gen != gen || sv->asid_gen != sv->cpu->asid_gen))
@@ -490,10 +382,10 @@ static void svm_enter(struct hv_vcpu *v)
 		}
 	}
 
-	if (unlikely((v->dr7 | this_cpu_read(cpu_dr7)) & DR7_ENABLES))
-		ret = svm_enter_debug(sv, spec_ctrl);
-	else
-		ret = svm_enter_guest(v->regs.gpr, sv->vmcb_pa, sv->cpu->host_save_pa, spec_ctrl);
+	/* DR6 and DR7 are in the VMCB. */
+	hv_debug_load(v, &debug);
+	ret = svm_enter_guest(v->regs.gpr, sv->vmcb_pa, sv->cpu->host_save_pa, spec_ctrl);
+	hv_debug_restore(&debug);
 
 	if (unlikely(svm_tcg) && (vmcb->int_ctl & SVM_V_IRQ))
 		svm_tcg_recall_irqs();
@@ -558,7 +450,8 @@ static u64 svm_pte_leaf(u64 pa, bool write, bool exec, int level)
 }
 
 struct hv_ops hv_svm_ops __ro_after_init = {
-	.name = "svm",
+	.name = "SVM",
+	.kvm = "kvm_amd",
 	.vendor = HV_VENDOR_SVM,
 	.vcpu_size = sizeof(struct svm_vcpu),
 	.check = svm_check,
@@ -568,8 +461,6 @@ struct hv_ops hv_svm_ops __ro_after_init = {
 	.cpu_disable = svm_cpu_disable,
 	.cpu_in_use = svm_cpu_in_use,
 	.info = svm_info,
-	.vm_create = svm_vm_create,
-	.vm_destroy = svm_vm_destroy,
 	.vcpu_create = svm_vcpu_create,
 	.vcpu_destroy = svm_vcpu_destroy,
 	.vcpu_load = svm_vcpu_load,

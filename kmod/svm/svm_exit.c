@@ -7,35 +7,15 @@
  * said, and where the CPU said too little, the instruction is looked at.
  */
 #include <linux/kernel.h>
-#include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <uapi/asm/debugreg.h>
-#include <asm/mce.h>
 #include <asm/processor-flags.h>
-#include <asm/segment.h>
 #include "svm_vmcb.h"
 #include "../hv_trace.h"
 
 #define VEC_DB	1
-#define VEC_UD	6
-#define VEC_GP	13
 #define VEC_AC	17
 #define VEC_MC	18
-
-#define DR6_BD	BIT(13)
-#define DR7_GD	BIT(13)
-
-static int queue_ud(struct hv_vcpu *v)
-{
-	hv_queue_exception(v, VEC_UD);
-	return HV_ENTER;
-}
-
-static int queue_gp(struct hv_vcpu *v)
-{
-	hv_queue_exception_error(v, VEC_GP, 0);
-	return HV_ENTER;
-}
 
 /* Section: v->next_rip is made known, or sleeping is needed for it. */
 static bool know_next_rip(struct hv_vcpu *v)
@@ -115,39 +95,6 @@ static bool know_bytes(struct hv_vcpu *v, bool atomic)
 	return v->insn.avail || !hv_fetch(v, atomic);
 }
 
-static void write_gpr(struct hv_vcpu *v, int n, u64 val, int size)
-{
-	u64 *r = &v->regs.gpr[n];
-
-	switch (size) {
-	case 2:
-		*r = (*r & ~0xffffULL) | (val & 0xffff);
-		break;
-	case 4:
-		*r = (u32)val;
-		break;
-	default:
-		*r = val;
-	}
-}
-
-static int cr_write(struct hv_vcpu *v, int cr, u64 val)
-{
-	switch (cr) {
-	case 0:
-		return hv_set_cr0(v, val);
-	case 4:
-		return hv_set_cr4(v, val);
-	case 8:
-		if (val >> 4)
-			return -EINVAL;
-		hv_lapic_set_cr8(v, val);
-		svm_update_tpr(v);
-		return 0;
-	}
-	return -EINVAL;
-}
-
 /* MOV to and from CR0, CR4, CR8; CLTS; LMSW; SMSW.  APM 15.8. */
 static int exit_cr(struct hv_vcpu *v, int cr, bool write)
 {
@@ -161,37 +108,28 @@ static int exit_cr(struct hv_vcpu *v, int cr, bool write)
 		if (!know_bytes(v, true) || !know_next_rip(v))
 			return HV_SLOW;
 		if (!decode_cr(v, &in))
-			return queue_ud(v);
+			return hv_exit_ud(v);
 	}
 	switch (in.op) {
 	case 0x20:
 		val = cr == 0 ? v->cr0 : cr == 4 ? v->cr4 : hv_lapic_get_cr8(v);
-		write_gpr(v, in.rm, val, wide ? 8 : 4);
+		hv_write_gpr(v, in.rm, val, wide ? 8 : 4);
 		break;
 	case 0x22:
 		val = v->regs.gpr[in.rm];
-		if (cr_write(v, cr, wide ? val : (u32)val))
-			return queue_gp(v);
-		break;
+		return hv_exit_write_cr(v, cr, wide ? val : (u32)val, v->next_rip);
 	case 0x06:
-		if (hv_set_cr0(v, v->cr0 & ~(u64)X86_CR0_TS))
-			return queue_gp(v);
-		break;
+		return hv_exit_write_cr(v, 0, v->cr0 & ~(u64)X86_CR0_TS, v->next_rip);
 	case 0x01:
 		/* A memory operand needs the emulator; nobody has used one since 1990. */
 		if (in.memory || ((in.reg & 7) != 4 && (in.reg & 7) != 6))
 			return HV_SLOW;
-		if ((in.reg & 7) == 4) {
-			write_gpr(v, in.rm, v->cr0, in.opsize);
-			break;
-		}
-		/* LMSW can set PE but not clear it. */
-		val = (v->cr0 & ~0xeULL) | (v->regs.gpr[in.rm] & 0xf);
-		if (hv_set_cr0(v, val))
-			return queue_gp(v);
+		if ((in.reg & 7) == 6)
+			return hv_exit_write_cr(v, 0, hv_lmsw(v, v->regs.gpr[in.rm]), v->next_rip);
+		hv_write_gpr(v, in.rm, v->cr0, in.opsize);
 		break;
 	default:
-		return queue_ud(v);
+		return hv_exit_ud(v);
 	}
 	hv_retire(v, v->next_rip);
 	return HV_ENTER;
@@ -200,9 +138,7 @@ static int exit_cr(struct hv_vcpu *v, int cr, bool write)
 /* MOV to and from DR.  APM 15.8.2, 13.1.1. */
 static int exit_dr(struct hv_vcpu *v, int dr, bool write)
 {
-	bool wide = hv_in_64bit(v);
 	struct cr_insn in;
-	u64 val;
 
 	if (svm_decode && v->next_rip) {
 		in.rm = to_svm(v)->vmcb->exit_info1 & 0xf;
@@ -210,50 +146,12 @@ static int exit_dr(struct hv_vcpu *v, int dr, bool write)
 		if (!know_bytes(v, true) || !know_next_rip(v))
 			return HV_SLOW;
 		if (!decode_cr(v, &in) || (in.op != 0x21 && in.op != 0x23))
-			return queue_ud(v);
+			return hv_exit_ud(v);
 	}
-	if (dr == 4 || dr == 5) {
-		if (v->cr4 & X86_CR4_DE)
-			return queue_ud(v);
-		dr += 2;
-	}
-	svm_get_debug(v);
-	if (v->dr7 & DR7_GD) {
-		hv_queue_db(v, DR6_BD);
-		return HV_ENTER;
-	}
-	if (!write) {
-		val = dr < 4 ? v->dr[dr] : dr == 6 ? v->dr6 : v->dr7;
-		write_gpr(v, in.rm, val, wide ? 8 : 4);
-	} else {
-		val = v->regs.gpr[in.rm];
-		if (!wide)
-			val = (u32)val;
-		if (dr >= 6 && val >> 32)
-			return queue_gp(v);
-		if (dr < 4)
-			v->dr[dr] = val;
-		else if (dr == 6)
-			v->dr6 = val;
-		else
-			v->dr7 = val;
-		svm_set_debug(v);
-	}
-	hv_retire(v, v->next_rip);
-	return HV_ENTER;
+	return hv_exit_mov_dr(v, dr, write, in.rm, v->next_rip);
 }
 
 /* ---- exceptions ---- */
-
-/* The host's handler judges it as if it had struck in user mode, which the guest is. */
-static void machine_check(void)
-{
-#ifdef CONFIG_X86_MCE
-	struct pt_regs regs = { .cs = __USER_CS, .flags = X86_EFLAGS_IF };
-
-	do_machine_check(&regs);
-#endif
-}
 
 static int exit_exception(struct hv_vcpu *v, u8 vector)
 {
@@ -271,7 +169,7 @@ static int exit_exception(struct hv_vcpu *v, u8 vector)
 		hv_queue_exception_error(v, VEC_AC, 0);
 		return HV_ENTER;
 	case VEC_MC:
-		machine_check();
+		hv_machine_check();
 		return HV_LOOP;
 	}
 	return hv_exit_fail(v, HV_EXIT_INTERNAL, v->exit_code, sv->vmcb->exit_info1,
@@ -413,7 +311,7 @@ int svm_fast_exit(struct hv_vcpu *v)
 	case SVM_EXIT_INVD:	/* guest memory is coherent, and INVD would not be kind */
 		return skip(v);
 	case SVM_EXIT_RDPMC:	/* no counters: every index is out of range */
-		return queue_gp(v);
+		return hv_exit_gp(v);
 	case SVM_EXIT_RSM:	/* never in SMM */
 	case SVM_EXIT_RDTSCP:	/* intercepted for guests without it */
 	case SVM_EXIT_RDPRU:
@@ -431,7 +329,7 @@ int svm_fast_exit(struct hv_vcpu *v)
 	case SVM_EXIT_INVLPGB_ILLEGAL:
 	case SVM_EXIT_MCOMMIT:
 	case SVM_EXIT_TLBSYNC:
-		return queue_ud(v);
+		return hv_exit_ud(v);
 	case SVM_EXIT_TASK_SWITCH:
 		return HV_SLOW;
 	case SVM_EXIT_SHUTDOWN:
@@ -470,12 +368,8 @@ int svm_slow_exit(struct hv_vcpu *v)
 	if (!len)
 		return HV_LOOP;
 	v->next_rip = v->regs.rip + len;
-	if (code == SVM_EXIT_PAUSE) {
-		/* A spinning guest: whoever it waits for may need this CPU. */
-		hv_retire(v, v->next_rip);
-		yield();
-		return HV_LOOP;
-	}
+	if (code == SVM_EXIT_PAUSE)
+		return hv_exit_pause(v, v->next_rip);
 	switch (code) {
 	case SVM_EXIT_CPUID:
 		ret = hv_exit_cpuid(v);

@@ -42,8 +42,9 @@
 GUEST_CODE(avx_loop,
 	"mov %cr4, %rax\n or $0x40000, %eax\n mov %rax, %cr4\n"
 	"xor %ecx, %ecx\n mov $7, %eax\n xor %edx, %edx\n xsetbv\n"
-	ALL(LOAD) "ldmxcsr 0x20200\n" LOOP(ALL(STORE)));
-GUEST_CODE(sse_loop, ALL(LOADX) "ldmxcsr 0x20200\n" LOOP(ALL(STOREX)));
+	"fninit\n" ALL(LOAD) "ldmxcsr 0x20200\n" LOOP(ALL(STORE)));
+/* FNINIT: after a reset the x87 stack is full, and an error where CR0.NE is set is #MF. */
+GUEST_CODE(sse_loop, "fninit\n" ALL(LOADX) "ldmxcsr 0x20200\n" LOOP(ALL(STOREX)));
 GUEST_CODE(read_all, ALL(STOREX) "stmxcsr 0x21200\n out %al, $0x10\n hlt\n");
 GUEST_CODE(pkru_code,
 	"mov %cr4, %rax\n or $0x400000, %eax\n mov %rax, %cr4\n"

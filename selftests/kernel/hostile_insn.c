@@ -17,6 +17,7 @@ struct attempt {
 	int kernel, user;	/* vector at CPL 0 and 3 */
 	uint64_t rax, rcx, rdx;
 	int lax;		/* what an emulated CPU may do instead (QEMU 7.2 does) */
+	int vmx[2];		/* what Intel does, if it is something else */
 };
 
 /*
@@ -30,14 +31,14 @@ struct attempt {
 
 static const struct attempt attempts[] = {
 	I("VMRUN", "\x0f\x01\xd8", 6, 6, LAX_GP),
-	I("VMMCALL", "\x0f\x01\xd9", OK, OK),
+	I("VMMCALL", "\x0f\x01\xd9", OK, OK, .vmx = { 6, 6 }),
 	I("VMLOAD", "\x0f\x01\xda", 6, 6, LAX_GP),
 	I("VMSAVE", "\x0f\x01\xdb", 6, 6, LAX_GP),
 	I("STGI", "\x0f\x01\xdc", 6, 6, LAX_GP),
 	I("CLGI", "\x0f\x01\xdd", 6, 6, LAX_GP),
 	I("SKINIT", "\x0f\x01\xde", 6, 6),
 	I("INVLPGA", "\x0f\x01\xdf", 6, 6, LAX_GP),
-	I("VMCALL", "\x0f\x01\xc1", 6, 6),
+	I("VMCALL", "\x0f\x01\xc1", 6, 6, .vmx = { OK, OK }),
 	I("VMXOFF", "\x0f\x01\xc4", 6, 6),
 	I("VMPTRLD", "\x0f\xc7\x30", 6, 6, .rax = 0x31000),
 	I("RSM", "\x0f\xaa", 6, 6),
@@ -85,7 +86,7 @@ static const struct attempt attempts[] = {
 	I("INVLPG", "\x0f\x01\x38", OK, 13, .rax = 0x40000000),
 	I("CLI", "\xfa", OK, 13),
 	I("STI", "\xfb\xfa", OK, 13),
-	I("SYSENTER in 64-bit mode", "\x0f\x34", 6, 6),
+	I("SYSENTER in 64-bit mode", "\x0f\x34", 6, 6, .vmx = { 13, 13 }),
 	I("prefixed CPUID", "\x66\x2e\x0f\xa2", OK, OK),
 	I("CPUID with 15 bytes", "\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x0f\xa2", OK, OK),
 	I("CPUID with 16 bytes",
@@ -123,7 +124,8 @@ static void try(const struct attempt *a, bool user)
 	uint8_t code[32];
 	struct hv_regs *r;
 	struct hv_run *run = t.vcpu[0]->run;
-	int want = user ? a->user : a->kernel;
+	bool vmx = t.info.vendor == HV_VENDOR_VMX && a->vmx[0];
+	int want = vmx ? a->vmx[user] : user ? a->user : a->kernel;
 	const struct eg_event *e = eg_log(0);
 	uint32_t reason;
 	bool good;

@@ -3,7 +3,8 @@
  * PID 1 of an emulated host: make a root like the build machine's, run one command in it, carry
  * its streams to hvhost.
  *
- * The link is one virtio-serial port. A frame is a type byte, a 4-byte little-endian length and
+ * The link is one virtio-serial port under QEMU, the second serial port under Bochs, where the
+ * build machine's files are in the initramfs instead of behind 9p. A frame is a type byte, a 4-byte little-endian length and
  * that many bytes. What hvhost sends before the command starts:
  *	M tag\0path		mount that 9p share read-write at path
  *	B path			show the build machine's path there, read-only
@@ -47,6 +48,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #include <utmp.h>
@@ -58,6 +60,7 @@
 #define P9_OPTIONS	"trans=virtio,version=9p2000.L,msize=512000,"
 
 static int link_fd = -1;
+static int packed;		/* the files came in the initramfs */
 
 struct job {
 	char **argv, **env;
@@ -203,9 +206,26 @@ static void load_modules(void)
 	}
 }
 
+/* Eight bits, no line discipline. */
+static int open_serial_link(void)
+{
+	int fd = open("/dev/ttyS1", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct termios t;
+
+	if (fd < 0 || tcgetattr(fd, &t))
+		fail("/dev/ttyS1: %s", strerror(errno));
+	cfmakeraw(&t);
+	t.c_cflag = CS8 | CREAD | CLOCAL;
+	cfsetspeed(&t, B115200);
+	tcsetattr(fd, TCSANOW, &t);
+	return fd;
+}
+
 /* The port is found by its name, because the numbering depends on the machine. */
 static int open_link(void)
 {
+	if (packed)
+		return open_serial_link();
 	for (int tries = 0; tries < 1000; tries++) {
 		DIR *dir = opendir("/sys/class/virtio-ports");
 		struct dirent *d;
@@ -237,7 +257,8 @@ static int open_link(void)
 
 static void mount_root(void)
 {
-	mount_at("root", LOWER, "9p", MS_RDONLY, P9_OPTIONS "cache=loose");
+	if (!packed)
+		mount_at("root", LOWER, "9p", MS_RDONLY, P9_OPTIONS "cache=loose");
 	mount_at("tmpfs", "/upper", "tmpfs", 0, "mode=755");
 	mkdir("/upper/data", 0755);
 	mkdir("/upper/work", 0755);
@@ -624,6 +645,7 @@ int main(void)
 	mount_at("proc", "/proc", "proc", 0, NULL);
 	mount_at("sysfs", "/sys", "sysfs", 0, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	packed = !access(LOWER, F_OK);
 	load_modules();
 	link_fd = open_link();
 	send_frame('h', "", 0);

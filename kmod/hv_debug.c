@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * hv_debug.c - debug registers: the guest's MOV DR, and the host's own
+ * breakpoints around a stay in the guest.
+ *
+ * SDM vol. 3 chapter 17; APM vol. 2 section 13.1.1, 15.8.2.  Both vendors'
+ * entries switch DR7 and leave the addresses alone, and the exit clears DR7.
+ * All of it runs in the section.
+ */
+#include <linux/kernel.h>
+#include <asm/processor-flags.h>
+#include "hv.h"
+
+#define DR6_BD		BIT(13)
+#define DR7_GD		BIT(13)
+#define DR7_OFF		0x400
+#define DR7_ENABLES	0xff
+
+static void write_dr(int n, unsigned long val)
+{
+	switch (n) {
+	case 0:
+		asm volatile("mov %0, %%db0" :: "r" (val));
+		break;
+	case 1:
+		asm volatile("mov %0, %%db1" :: "r" (val));
+		break;
+	case 2:
+		asm volatile("mov %0, %%db2" :: "r" (val));
+		break;
+	case 3:
+		asm volatile("mov %0, %%db3" :: "r" (val));
+		break;
+	case 7:
+		asm volatile("mov %0, %%db7" :: "r" (val));
+		break;
+	}
+}
+
+static void write_addresses(const u64 *dr)
+{
+	int i;
+
+	for (i = 0; i < 4; i++)
+		write_dr(i, dr[i]);
+}
+
+/*
+ * Guest addresses are loaded only while guest breakpoints are armed, and with
+ * the host's DR7 off, or the guest would choose where the host traps.
+ */
+void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h)
+{
+	if (!(v->dr7 & DR7_ENABLES))
+		return;
+	if (h->dr7 & DR7_ENABLES) {
+		h->saved = true;
+		asm volatile("mov %%db0, %0" : "=r" (h->dr[0]));
+		asm volatile("mov %%db1, %0" : "=r" (h->dr[1]));
+		asm volatile("mov %%db2, %0" : "=r" (h->dr[2]));
+		asm volatile("mov %%db3, %0" : "=r" (h->dr[3]));
+	}
+	write_dr(7, DR7_OFF);
+	write_addresses(v->dr);
+}
+
+void hv_debug_restore_armed(const struct hv_host_debug *h)
+{
+	if (h->saved)
+		write_addresses(h->dr);
+	write_dr(7, h->dr7);
+}
+
+/* @dr as encoded; @gpr: the other operand's number. */
+int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip)
+{
+	bool wide = hv_in_64bit(v);
+	u64 val;
+
+	if (dr == 4 || dr == 5) {
+		if (v->cr4 & X86_CR4_DE)
+			return hv_exit_ud(v);
+		dr += 2;
+	}
+	/* The CPU should have seen to that, but Bochs lets the exit go first. */
+	if (hv_ops->get_cpl(v))
+		return hv_exit_gp(v);
+	hv_ops->get_debug(v);
+	if (v->dr7 & DR7_GD) {
+		hv_queue_db(v, DR6_BD);
+		return HV_ENTER;
+	}
+	if (!write) {
+		val = dr < 4 ? v->dr[dr] : dr == 6 ? v->dr6 : v->dr7;
+		hv_write_gpr(v, gpr, val, wide ? 8 : 4);
+	} else {
+		val = v->regs.gpr[gpr];
+		if (!wide)
+			val = (u32)val;
+		if (dr >= 6 && val >> 32)
+			return hv_exit_gp(v);
+		if (dr < 4)
+			v->dr[dr] = val;
+		else if (dr == 6)
+			v->dr6 = val;
+		else
+			v->dr7 = val;
+		hv_ops->set_debug(v);
+	}
+	hv_retire(v, next_rip);
+	return HV_ENTER;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * enter.S - into the guest and back.
+ *
+ * SDM vol. 3 chapters 26 (entry) and 27 (exit).  The exit loads the host's
+ * segments, stack and control registers itself; general registers are ours.
+ *
+ * The order of what follows the guest is in hv_enter.h.  RSP lives in the VMCS.
+ */
+#include "../hv_enter.h"
+
+#define HOST_RSP_FIELD	0x6c14
+
+/* On the stack while in the guest. */
+#define GUEST_SPEC_CTRL	0(%rsp)
+#define GPR		8(%rsp)
+
+	.section .noinstr.text, "ax"
+
+/*
+ * unsigned long vmx_enter_guest(u64 *gpr, bool launched, u64 spec_ctrl)
+ *				 %rdi	   %esi		  %rdx
+ * Called with interrupts off.
+ */
+SYM_FUNC_START(vmx_enter_guest)
+	push	%rbp
+	push	%r15
+	push	%r14
+	push	%r13
+	push	%r12
+	push	%rbx
+	push	%rdi
+	push	%rdx
+
+	mov	$HOST_RSP_FIELD, %eax
+	/* Faults when VMX was taken from us, e.g. for a reboot: nothing is lost yet. */
+1:	vmwrite	%rsp, %rax
+
+	mov	%rdx, %rcx
+	SPEC_CTRL_TO_GUEST
+
+	/* CF: launched.  What follows changes ZF alone. */
+	bt	$0, %esi
+
+	mov	RAX(%rdi), %rax
+	LOAD_GUEST_GPRS
+
+#ifdef X86_FEATURE_CLEAR_CPU_BUF
+	CLEAR_CPU_BUFFERS
+#endif
+#ifdef VM_CLEAR_CPU_BUFFERS
+	VM_CLEAR_CPU_BUFFERS
+#endif
+	UNWIND_HINT_SAVE
+	jnc	.Lvmx_launch
+2:	vmresume
+	jmp	.Lvmx_refused
+.Lvmx_launch:
+3:	vmlaunch
+.Lvmx_refused:
+	mov	$1, %esi
+	jmp	.Lvmx_clear
+
+/* The CPU jumps here, with RSP as it was written above. */
+SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
+	UNWIND_HINT_RESTORE
+	ENDBR
+	push	%rdi
+	mov	8 + GPR, %rdi
+	mov	%rax, RAX(%rdi)
+	SAVE_GUEST_GPRS %rdi
+	pop	RDI(%rdi)
+	xor	%esi, %esi		/* the result from here on */
+
+.Lvmx_clear:
+	CLEAR_GPRS_AND_RSB
+	SPEC_CTRL_TO_HOST GUEST_SPEC_CTRL
+
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+	CLEAR_BRANCH_HISTORY_VMEXIT
+#endif
+#ifdef X86_FEATURE_CLEAR_BHB_VMEXIT
+	CLEAR_BRANCH_HISTORY_VMEXIT
+#endif
+	mov	%esi, %eax
+
+.Lvmx_return:
+	add	$(2 * 8), %rsp
+	pop	%rbx
+	pop	%r12
+	pop	%r13
+	pop	%r14
+	pop	%r15
+	pop	%rbp
+	RET
+
+.Lvmx_off:
+	mov	$2, %eax
+	jmp	.Lvmx_return
+.Lvmx_off_late:
+	mov	$2, %esi
+	jmp	.Lvmx_clear
+
+	_ASM_EXTABLE(1b, .Lvmx_off)
+	_ASM_EXTABLE(2b, .Lvmx_off_late)
+	_ASM_EXTABLE(3b, .Lvmx_off_late)
+SYM_FUNC_END(vmx_enter_guest)

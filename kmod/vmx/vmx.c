@@ -1,0 +1,677 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vmx.c - the Intel backend: what the CPU can do, switching it on, vCPUs on and
+ * off a CPU, and the C half of an entry.
+ *
+ * SDM vol. 3 chapters 23 to 28, appendix A (capabilities).  Never sees an ioctl
+ * argument; guest memory is reached through the vendor-free files only.
+ *
+ * The module owns VMX while it has VMs (contract 8): VMXON finds CR4.VMXE clear,
+ * and another hypervisor then finds it set.  So no VMCS but ours is ever current
+ * on a CPU, and pointers need not be saved; borrowing KVM's VMXON will.
+ *
+ * "Acknowledge interrupt on exit" stays off: the host's interrupt is pending when
+ * the section ends and is taken as any other.  An NMI is not pending; it is
+ * raised again by INT 2, through the IDT, so a host that uses FRED is refused.
+ */
+#include <linux/kernel.h>
+#include <linux/cpu.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/percpu.h>
+#include <linux/perf_event.h>
+#include <linux/ptrace.h>
+#include <linux/sched.h>
+#include <linux/smp.h>
+#include <asm/apicdef.h>
+#include <asm/cpu_entry_area.h>
+#include <asm/cpufeature.h>
+#include <asm/debugreg.h>
+#include <asm/desc.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/perf_event.h>
+#include <asm/special_insns.h>
+#include <asm/trapnr.h>
+#include <asm/tsc.h>
+#include "vmx_vmcs.h"
+
+#define FEAT_CTL_NEEDED	(FEAT_CTL_LOCKED | FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX)
+
+DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
+
+struct vmx_caps vmx;
+
+static const u16 verw_sel = __KERNEL_DS;
+static u64 vmx_basic, vmx_spec_ctrl_mask;
+static u32 vmx_mask;
+module_param_named(vmx_mask, vmx_mask, uint, 0400);
+MODULE_PARM_DESC(vmx_mask, "VMX features not to use: 1 VPID, 2 TPR shadow, 4 EPT A/D bits, 8 large pages");
+static u32 vmx_stay_us;
+module_param_named(vmx_stay_us, vmx_stay_us, uint, 0400);
+MODULE_PARM_DESC(vmx_stay_us, "longest stay in a guest, for emulators that lose interrupts there (0: no limit)");
+enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8 };
+
+/* ---- what this CPU can do ---- */
+
+static bool unusable_host(void)
+{
+#ifdef X86_FEATURE_FRED
+	return boot_cpu_has(X86_FEATURE_FRED);
+#else
+	return false;
+#endif
+}
+
+/*
+ * Allowed settings of a control MSR: low word must be one, high word may be one.
+ * Returns what is needed and what of the rest there is, or 0.
+ */
+static u32 controls(u32 msr, u32 need, u32 want)
+{
+	u64 caps;
+	u32 ctl;
+
+	if (rdmsrl_safe(msr, &caps))
+		return 0;
+	ctl = ((need | want) & (u32)(caps >> 32)) | (u32)caps;
+	return (ctl & need) == need ? ctl : 0;
+}
+
+#define PIN_NEED	(PIN_BASED_EXT_INTR_MASK | PIN_BASED_NMI_EXITING | PIN_BASED_VIRTUAL_NMIS)
+/* Not among them, so allowed: INVLPG, RDTSC, CR3 accesses, PAUSE outside a loop. */
+#define PROC_NEED	(CPU_BASED_HLT_EXITING | CPU_BASED_MWAIT_EXITING |		\
+			 CPU_BASED_MONITOR_EXITING | CPU_BASED_RDPMC_EXITING |		\
+			 CPU_BASED_MOV_DR_EXITING | CPU_BASED_UNCOND_IO_EXITING |	\
+			 CPU_BASED_USE_MSR_BITMAPS | CPU_BASED_USE_TSC_OFFSETTING |	\
+			 CPU_BASED_ACTIVATE_SECONDARY_CONTROLS)
+#define PROC_CR8	(CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING)
+#define PROC_NEVER	(CPU_BASED_CR3_LOAD_EXITING | CPU_BASED_CR3_STORE_EXITING)
+/* What is not enabled here is #UD in the guest.  INVPCID reaches its own translations only. */
+#define PROC2_NEED	(SECONDARY_EXEC_ENABLE_EPT | SECONDARY_EXEC_UNRESTRICTED_GUEST |	\
+			 SECONDARY_EXEC_WBINVD_EXITING)
+#define PROC2_WANT	(SECONDARY_EXEC_ENABLE_VPID | SECONDARY_EXEC_ENABLE_RDTSCP |		\
+			 SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_PAUSE_LOOP_EXITING)
+#define EXIT_NEED	(VM_EXIT_HOST_ADDR_SPACE_SIZE | VM_EXIT_SAVE_DEBUG_CONTROLS |		\
+			 VM_EXIT_LOAD_IA32_EFER | VM_EXIT_LOAD_IA32_PAT)
+#define ENTRY_NEED	(VM_ENTRY_LOAD_DEBUG_CONTROLS | VM_ENTRY_LOAD_IA32_EFER |		\
+			 VM_ENTRY_LOAD_IA32_PAT)
+#define EPT_NEED	(VMX_EPT_PAGE_WALK_4_BIT | VMX_EPTP_WB_BIT | VMX_EPT_INVEPT_BIT |	\
+			 VMX_EPT_EXTENT_CONTEXT_BIT)
+
+/* Fills @vmx; false: something is missing that guests cannot do without. */
+static bool find_capabilities(void)
+{
+	u64 cap, misc, exit, entry;
+
+	rdmsrl(MSR_IA32_VMX_BASIC, vmx_basic);
+	/* Without the "true" capabilities CR3 accesses cannot be let through. */
+	if (!(vmx_basic & VMX_BASIC_TRUE_CTLS) || vmx_basic_vmcs_size(vmx_basic) > PAGE_SIZE)
+		return false;
+	vmx.pin = controls(MSR_IA32_VMX_TRUE_PINBASED_CTLS, PIN_NEED,
+			   vmx_stay_us ? PIN_BASED_VMX_PREEMPTION_TIMER : 0);
+	rdmsrl(MSR_IA32_VMX_MISC, misc);
+	vmx.stay = div_u64((u64)tsc_khz * vmx_stay_us, 1000) >> vmx_misc_preemption_timer_rate(misc);
+	vmx.proc = controls(MSR_IA32_VMX_TRUE_PROCBASED_CTLS, PROC_NEED, CPU_BASED_TPR_SHADOW);
+	if (vmx_mask & MASK_TPR)
+		vmx.proc &= ~(u32)CPU_BASED_TPR_SHADOW;
+	if (!(vmx.proc & CPU_BASED_TPR_SHADOW))
+		vmx.proc = controls(MSR_IA32_VMX_TRUE_PROCBASED_CTLS, PROC_NEED | PROC_CR8, 0);
+	if (!vmx.pin || !vmx.proc || (vmx.proc & PROC_NEVER))
+		return false;
+	vmx.proc2 = controls(MSR_IA32_VMX_PROCBASED_CTLS2, PROC2_NEED, PROC2_WANT);
+	vmx.exit = controls(MSR_IA32_VMX_TRUE_EXIT_CTLS, EXIT_NEED,
+			    VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
+	vmx.entry = controls(MSR_IA32_VMX_TRUE_ENTRY_CTLS, ENTRY_NEED,
+			     VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
+	if (!vmx.proc2 || !vmx.exit || !vmx.entry ||
+	    rdmsrl_safe(MSR_IA32_VMX_EPT_VPID_CAP, &cap) || (cap & EPT_NEED) != EPT_NEED)
+		return false;
+	if (vmx_mask & MASK_VPID)
+		vmx.proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_VPID;
+	if (vmx_mask & MASK_AD)
+		cap &= ~VMX_EPT_AD_BIT;
+	if (vmx_mask & MASK_LARGE)
+		cap &= ~(VMX_EPT_2MB_PAGE_BIT | VMX_EPT_1GB_PAGE_BIT);
+	vmx.ept = cap;
+	vmx.vpid = vmx.proc2 & SECONDARY_EXEC_ENABLE_VPID;
+	vmx.tpr_shadow = vmx.proc & CPU_BASED_TPR_SHADOW;
+	/* The host's counters stand still in the guest, or PEBS would write there. */
+	exit = vmx.exit & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
+	entry = vmx.entry & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL;
+	vmx.perf = exit && entry && !rdmsrl_safe(MSR_CORE_PERF_GLOBAL_CTRL, &cap);
+	if (!vmx.perf) {
+		vmx.exit &= ~(u32)VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
+		vmx.entry &= ~(u32)VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL;
+	}
+	return true;
+}
+
+static int vmx_check(u32 *status)
+{
+	u64 ctl;
+
+	*status = HV_STATUS_NO_CPU;
+	/* The CPU itself is asked: newer kernels hide VMX when firmware disabled it. */
+	if (boot_cpu_data.x86_vendor != X86_VENDOR_INTEL || !(cpuid_ecx(1) & BIT(5)))
+		return -ENODEV;
+	*status = HV_STATUS_OK;
+	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &ctl) || (ctl & FEAT_CTL_NEEDED) != FEAT_CTL_NEEDED)
+		*status = HV_STATUS_FIRMWARE;
+	return 0;
+}
+
+/*
+ * What a guest may touch without an exit (contract 12); everything else exits.
+ * The VMCS has all but KERNEL_GS_BASE, which load and put switch, and the CPU
+ * itself refuses a non-canonical address.
+ */
+static const u32 msrs_allowed[] = {
+	MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+};
+
+/* SDM 24.6.9: reads of the low and high range, then writes; a kilobyte each. */
+static void msr_allow(unsigned long *map, u32 msr)
+{
+	u32 bit = msr >= 0xc0000000 ? 0x400 * 8 + msr - 0xc0000000 : msr;
+
+	clear_bit(bit, map);
+	clear_bit(bit + 0x800 * 8, map);
+}
+
+static void vmx_cleanup(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		hv_free_page(per_cpu(vmx_cpu, cpu).vmxon, 0);
+		per_cpu(vmx_cpu, cpu).vmxon = NULL;
+	}
+	hv_free_page(vmx.msr_bitmap, 0);
+	vmx.msr_bitmap = NULL;
+}
+
+static int vmx_setup(void)
+{
+	unsigned int i;
+	int cpu;
+
+	if (unusable_host()) {
+		pr_err("hv: this kernel takes its interrupts by FRED; boot with fred=off\n");
+		return -ENODEV;
+	}
+	if (!find_capabilities()) {
+		pr_err("hv: this CPU's VMX lacks EPT, unrestricted guest or virtual NMIs\n");
+		return -ENODEV;
+	}
+	if (boot_cpu_has(X86_FEATURE_IBRS))
+		vmx_spec_ctrl_mask |= SPEC_CTRL_IBRS;
+	if (boot_cpu_has(X86_FEATURE_STIBP))
+		vmx_spec_ctrl_mask |= SPEC_CTRL_STIBP;
+	if (boot_cpu_has(X86_FEATURE_SPEC_CTRL_SSBD))
+		vmx_spec_ctrl_mask |= SPEC_CTRL_SSBD;
+	vmx.l1d = boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D) &&
+		  !cpu_mitigations_off();
+	/* Where the kernel itself has no need of VERW, which enter.S follows, guests may. */
+	vmx.verw = boot_cpu_has_bug(X86_BUG_MMIO_STALE_DATA) && !cpu_mitigations_off();
+#ifdef X86_FEATURE_CLEAR_CPU_BUF
+	vmx.verw &= !boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF);
+#endif
+	vmx.cr4_mce = native_read_cr4() & X86_CR4_MCE;
+
+	hv_vmx_ops.max_leaf = vmx.ept & VMX_EPT_2MB_PAGE_BIT ?
+			      vmx.ept & VMX_EPT_1GB_PAGE_BIT ? 3 : 2 : 1;
+	if (!(vmx.ept & VMX_EPT_AD_BIT))
+		hv_vmx_ops.pte_accessed = hv_vmx_ops.pte_dirty = 0;
+
+	for_each_possible_cpu(cpu) {
+		struct vmx_cpu *c = per_cpu_ptr(&vmx_cpu, cpu);
+
+		INIT_LIST_HEAD(&c->active);
+		c->vmxon = hv_alloc_page(cpu, 0);
+		if (!c->vmxon)
+			goto out;
+		*(u32 *)c->vmxon = vmx_basic_vmcs_revision_id(vmx_basic);
+	}
+	vmx.msr_bitmap = hv_alloc_page(raw_smp_processor_id(), 0);
+	if (!vmx.msr_bitmap)
+		goto out;
+	memset(vmx.msr_bitmap, 0xff, PAGE_SIZE);
+	for (i = 0; i < ARRAY_SIZE(msrs_allowed); i++)
+		msr_allow(vmx.msr_bitmap, msrs_allowed[i]);
+	return 0;
+out:
+	vmx_cleanup();
+	return -ENOMEM;
+}
+
+static void vmx_info(struct hv_info *info)
+{
+	/* Four levels reach 48 bits, which is as much as a guest is told. */
+	info->npt_levels = 4;
+	info->gpa_bits = min(info->gpa_bits, 48u);
+	info->hw_features = HV_HW_NRIPS | (vmx.vpid ? HV_HW_FLUSH_BY_ASID : 0) |
+			    (boot_cpu_has(X86_FEATURE_LA57) ? HV_HW_LA57 : 0) |
+			    (hv_vmx_ops.max_leaf == 3 ? HV_HW_PAGE_1G : 0);
+	if (vmx.l1d)
+		info->mitigations |= HV_MIT_L1D_FLUSH;
+#ifdef X86_FEATURE_CLEAR_CPU_BUF
+	if (boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF))
+		info->mitigations |= HV_MIT_VERW;
+#endif
+	if (vmx.verw)
+		info->mitigations |= HV_MIT_VERW;
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+	if (boot_cpu_has(X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT))
+		info->mitigations |= HV_MIT_BHB;
+#endif
+}
+
+/* ---- on and off; on the CPU, interrupts off ---- */
+
+static int vmx_cpu_enable(void)
+{
+	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
+	u64 ctl, pa = __pa(c->vmxon);
+
+	if (native_read_cr4() & X86_CR4_VMXE)
+		return c->on ? 0 : -EBUSY;
+	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &ctl) || (ctl & FEAT_CTL_NEEDED) != FEAT_CTL_NEEDED)
+		return -EPERM;
+	if (!hv_cr4_vmxe(true))
+		return -EOPNOTSUPP;
+	intel_pt_handle_vmx(1);
+	asm goto("1: vmxon %0\n\tjbe %l[failed]\n" _ASM_EXTABLE(1b, %l[failed])
+		 : : "m" (pa) : "cc", "memory" : failed);
+	c->on = true;
+	c->last_id = 0;
+	/* What is tagged like ours in the TLB may be of whoever was here before. */
+	vmx_invept(vmx.ept & VMX_EPT_EXTENT_GLOBAL_BIT ? VMX_EPT_EXTENT_GLOBAL
+						       : VMX_EPT_EXTENT_CONTEXT, 0);
+	return 0;
+failed:
+	intel_pt_handle_vmx(0);
+	hv_cr4_vmxe(false);
+	return -EBUSY;
+}
+
+/* On the CPU where the VMCS may be cached: write it back and forget it. */
+static void vmcs_release(void *arg)
+{
+	struct vmx_vcpu *vx = arg;
+
+	if (vx->cpu != smp_processor_id())
+		return;		/* the CPU went off meanwhile and did it */
+	vmx_clear(vx->vmcs_pa);
+	list_del(&vx->active);
+	vx->launched = false;
+	vx->cpu = -1;
+}
+
+static void vmx_cpu_disable(void)
+{
+	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
+	struct vmx_vcpu *vx, *next;
+
+	if (!c->on)
+		return;
+	list_for_each_entry_safe(vx, next, &c->active, active)
+		vmcs_release(vx);
+	c->on = false;
+	asm volatile("1: vmxoff\n2:\n" _ASM_EXTABLE(1b, 2b) : : : "cc", "memory");
+	intel_pt_handle_vmx(0);
+	hv_cr4_vmxe(false);
+}
+
+static bool vmx_cpu_in_use(void)
+{
+	bool in_use;
+
+	preempt_disable();
+	in_use = (native_read_cr4() & X86_CR4_VMXE) && !this_cpu_read(vmx_cpu.on);
+	preempt_enable();
+	return in_use;
+}
+
+/* ---- vCPUs ---- */
+
+static int vmx_vcpu_create(struct hv_vcpu *v)
+{
+	static atomic64_t unique;
+	struct vmx_vcpu *vx = to_vmx(v);
+
+	BUILD_BUG_ON(offsetof(struct vmx_vcpu, v));
+	vx->cpu = -1;
+	vx->vmcs = hv_alloc(PAGE_SIZE);
+	vx->vapic = hv_alloc(PAGE_SIZE);
+	if (!vx->vmcs || !vx->vapic) {
+		hv_free(vx->vmcs);
+		hv_free(vx->vapic);
+		return -ENOMEM;
+	}
+	*vx->vmcs = vmx_basic_vmcs_revision_id(vmx_basic);
+	vx->vmcs_pa = __pa(vx->vmcs);
+	vx->eptp = hv_mmu_root_pa(v->vm) | VMX_EPTP_MT_WB | VMX_EPTP_PWL_4 |
+		   (vmx.ept & VMX_EPT_AD_BIT ? VMX_EPTP_AD_ENABLE_BIT : 0);
+	vx->unique = atomic64_inc_return(&unique);
+	return 0;
+}
+
+static void vmx_vcpu_destroy(struct hv_vcpu *v)
+{
+	struct vmx_vcpu *vx = to_vmx(v);
+	int cpu = READ_ONCE(vx->cpu);
+
+	if (cpu >= 0)
+		smp_call_function_single(cpu, vmcs_release, vx, 1);
+	hv_free(vx->vmcs);
+	hv_free(vx->vapic);
+}
+
+static const u32 lazy_msrs[VMX_LAZY] = {
+	[VMX_STAR] = MSR_STAR, [VMX_LSTAR] = MSR_LSTAR, [VMX_CSTAR] = MSR_CSTAR,
+	[VMX_SFMASK] = MSR_SYSCALL_MASK, [VMX_TSC_AUX] = MSR_TSC_AUX,
+};
+
+static void write_lazy(struct vmx_vcpu *vx, int i, u64 val)
+{
+	if (vx->loaded[i] == val)
+		return;
+	vx->loaded[i] = val;
+	wrmsrl(lazy_msrs[i], val);
+}
+
+static int lazy_count(void)
+{
+	return boot_cpu_has(X86_FEATURE_RDTSCP) ? VMX_LAZY : VMX_TSC_AUX;
+}
+
+void vmx_load_lazy(struct vmx_vcpu *vx)
+{
+	const struct hv_msrs *m = &vx->v.msrs;
+
+	write_lazy(vx, VMX_STAR, m->star);
+	write_lazy(vx, VMX_LSTAR, m->lstar);
+	write_lazy(vx, VMX_CSTAR, m->cstar);
+	write_lazy(vx, VMX_SFMASK, (u32)m->sfmask);
+	if (lazy_count() == VMX_LAZY)
+		write_lazy(vx, VMX_TSC_AUX, (u32)m->tsc_aux);
+}
+
+/*
+ * The kernel does not use what is replaced here before the put, which comes ahead
+ * of its own saving at a context switch and of the way to user space.
+ */
+static void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
+{
+	struct vmx_vcpu *vx = to_vmx(v);
+	struct vmx_cpu *c = per_cpu_ptr(&vmx_cpu, cpu);
+	int old = READ_ONCE(vx->cpu), i;
+	unsigned long flags;
+	bool fresh;
+	u64 msr;
+
+	if (old != cpu && old >= 0)
+		smp_call_function_single(old, vmcs_release, vx, 1);
+	local_irq_save(flags);
+	fresh = vx->cpu != cpu;
+	if (fresh) {
+		vmx_clear(vx->vmcs_pa);
+		vx->cpu = cpu;
+		list_add(&vx->active, &c->active);
+		v->flushed_gen = 0;	/* translations of an earlier stay here missed flushes */
+	}
+	vmx_ptrld(vx->vmcs_pa);
+	local_irq_restore(flags);
+	if (unlikely(!vx->ready))
+		vmx_vmcs_init(vx);
+	if (fresh) {
+		/* Where the exit finds this CPU's own things. */
+		vmcs_write(HOST_GDTR_BASE, (u64)get_cpu_gdt_ro(cpu));
+		vmcs_write(HOST_TR_BASE, (u64)&get_cpu_entry_area(cpu)->tss.x86_tss);
+		rdmsrl(MSR_GS_BASE, msr);
+		vmcs_write(HOST_GS_BASE, msr);
+		rdmsrl(MSR_IA32_SYSENTER_ESP, msr);
+		vmcs_write(HOST_IA32_SYSENTER_ESP, msr);
+	}
+	if (c->last_id != vx->unique) {
+		c->last_id = vx->unique;
+		indirect_branch_prediction_barrier();
+	}
+	vx->section = 0;
+
+	savesegment(ds, vx->ds);
+	savesegment(es, vx->es);
+	savesegment(fs, vx->fs);
+	savesegment(gs, vx->gs);
+	rdmsrl(MSR_FS_BASE, vx->fs_base);
+	rdmsrl(MSR_KERNEL_GS_BASE, vx->kernel_gs_base);
+	wrmsrl(MSR_KERNEL_GS_BASE, v->msrs.kernel_gs_base);
+	for (i = 0; i < lazy_count(); i++) {
+		rdmsrl(lazy_msrs[i], vx->lazy[i]);
+		vx->loaded[i] = vx->lazy[i];
+	}
+	vmx_load_lazy(vx);
+}
+
+static void vmx_vcpu_put(struct hv_vcpu *v)
+{
+	struct vmx_vcpu *vx = to_vmx(v);
+	int i;
+
+	for (i = 0; i < lazy_count(); i++)
+		write_lazy(vx, i, vx->lazy[i]);
+	rdmsrl(MSR_KERNEL_GS_BASE, v->msrs.kernel_gs_base);
+	if (vx->section) {
+		/* The exit has left null selectors, and limits of its own. */
+		if (unlikely(vx->ds | vx->es)) {
+			loadsegment(ds, vx->ds);
+			loadsegment(es, vx->es);
+		}
+		if (unlikely(vx->fs))
+			loadsegment(fs, vx->fs);
+		if (unlikely(vx->gs))
+			load_gs_index(vx->gs);
+		wrmsrl(MSR_FS_BASE, vx->fs_base);
+		invalidate_tss_limit();
+		load_fixmap_gdt(smp_processor_id());
+	}
+	wrmsrl(MSR_KERNEL_GS_BASE, vx->kernel_gs_base);
+}
+
+/* ---- entry ---- */
+
+/* What the host may change between two sections, but not inside one. */
+static void look_at_host(struct vmx_vcpu *vx)
+{
+	u64 cr3 = __read_cr3(), cr4 = native_read_cr4(), val;
+
+	if (cr3 != vx->cr3) {
+		vx->cr3 = cr3;
+		vmcs_write(HOST_CR3, cr3);
+	}
+	if (cr4 != vx->cr4) {
+		vx->cr4 = cr4;
+		vmcs_write(HOST_CR4, cr4);
+	}
+	rdmsrl(MSR_IA32_DEBUGCTLMSR, vx->debugctl);
+	if (vmx.perf) {
+		rdmsrl(MSR_CORE_PERF_GLOBAL_CTRL, val);
+		vmcs_write(HOST_IA32_PERF_GLOBAL_CTRL, val);
+	}
+	store_ldt(vx->ldt);
+	/* The host has been at work: its secrets may be in the L1. */
+	if (vmx.l1d)
+		wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
+	vx->section = vx->v.section;
+}
+
+static void vmcs_update(u32 field, u64 *cached, u64 val)
+{
+	if (*cached == val)
+		return;
+	*cached = val;
+	vmcs_write(field, val);
+}
+
+/* An NMI or machine check that ended the guest's stay is the host's: raise it here. */
+static void take_host_event(void)
+{
+	u32 info = vmcs_read(VM_EXIT_INTR_INFO);
+
+	if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
+		asm volatile("int $2");
+	else if ((info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC)
+		hv_machine_check();
+}
+
+static void vmx_enter(struct hv_vcpu *v)
+{
+	struct vmx_vcpu *vx = to_vmx(v);
+	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
+	u64 spec_ctrl = v->msrs.spec_ctrl & vmx_spec_ctrl_mask;
+	u8 tpr = hv_lapic_get_cr8(v);
+	struct hv_host_debug debug;
+	unsigned long ret;
+	u32 code;
+	int i;
+
+	if (unlikely(vx->section != v->section))
+		look_at_host(vx);
+	if (unlikely(v->flushed_gen != gen)) {
+		vmx_invept(VMX_EPT_EXTENT_CONTEXT, vx->eptp);
+		v->stat[HV_STAT_TLB_FLUSHES]++;
+		/* From here whoever removes translations need not wait for us unless it
+		 * raises the generation again (hv_vm_flush_wait). */
+		WRITE_ONCE(v->flushed_gen, gen);
+	}
+	vmcs_update(GUEST_RIP, &vx->rip, v->regs.rip);
+	vmcs_update(GUEST_RSP, &vx->rsp, v->regs.gpr[HV_RSP]);
+	vmcs_update(GUEST_RFLAGS, &vx->rflags, v->regs.rflags | X86_EFLAGS_FIXED);
+	if (unlikely(tpr != vx->tpr) && vmx.tpr_shadow)
+		vmx_update_tpr(v);
+	if (native_read_cr2() != v->cr2)
+		native_write_cr2(v->cr2);
+	if (unlikely(vmx.verw))
+		asm volatile("verw %0" : : "m" (verw_sel) : "cc");
+
+	hv_debug_load(v, &debug);
+	ret = vmx_enter_guest(v->regs.gpr, vx->launched, spec_ctrl);
+	if (unlikely(vx->debugctl))
+		wrmsrl(MSR_IA32_DEBUGCTLMSR, vx->debugctl);
+	if (unlikely(vx->ldt))
+		asm volatile("lldt %0" : : "rm" (vx->ldt));
+	hv_debug_restore(&debug);
+
+	v->insn.avail = 0;
+	v->next_rip = 0;
+	if (unlikely(ret)) {
+		code = ret == 2 ? VMX_EXIT_NO_VMX
+				: VMX_EXIT_INSN_ERROR | (u32)vmcs_read(VM_INSTRUCTION_ERROR);
+	} else {
+		code = vmcs_read(VM_EXIT_REASON);
+		vx->launched = true;
+	}
+	v->exit_code = code;
+	vx->qual = vmcs_read(EXIT_QUALIFICATION);
+	if (unlikely(code & (VMX_EXIT_FAILED | VMX_EXIT_INSN_ERROR) || ret)) {
+		/* Nothing ran: events and flushes stay owed. */
+		vx->injected = 0;
+		vx->vectoring = 0;
+		vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
+		v->flushed_gen = 0;
+		if ((u16)code == EXIT_REASON_MCE_DURING_VMENTRY && !ret)
+			hv_machine_check();
+		return;
+	}
+	v->cr2 = native_read_cr2();
+	if (code == EXIT_REASON_EXCEPTION_NMI)
+		take_host_event();
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
+#endif
+	v->regs.gpr[HV_RSP] = vx->rsp = vmcs_read(GUEST_RSP);
+	v->regs.rip = vx->rip = vmcs_read(GUEST_RIP);
+	v->regs.rflags = vx->rflags = vmcs_read(GUEST_RFLAGS);
+	v->cr3 = vmcs_read(GUEST_CR3);
+	if (unlikely(hv_pae_paging(v)))
+		for (i = 0; i < 4; i++)
+			v->pdpte[i] = vmcs_read(GUEST_PDPTR0 + 2 * i);
+	vx->vectoring = vmcs_read(IDT_VECTORING_INFO_FIELD);
+	if (unlikely(vx->injected | (vx->vectoring & INTR_INFO_VALID_MASK)))
+		vmx_event_done(vx);
+	if (vmx.tpr_shadow && unlikely(vx->vapic[APIC_TASKPRI] >> 4 != vx->tpr)) {
+		vx->tpr = vx->vapic[APIC_TASKPRI] >> 4;
+		hv_lapic_set_cr8(v, vx->tpr);
+	}
+}
+
+/* ---- second-stage entries: SDM 28.3.2 ---- */
+
+static u64 vmx_pte_table(u64 pa)
+{
+	return pa | VMX_EPT_RWX_MASK;
+}
+
+/* Write-back whatever the guest's PAT says: there are no devices behind its memory. */
+static u64 vmx_pte_leaf(u64 pa, bool write, bool exec, int level)
+{
+	return pa | VMX_EPT_READABLE_MASK | (write ? VMX_EPT_WRITABLE_MASK : 0) |
+	       (exec ? VMX_EPT_EXECUTABLE_MASK : 0) | VMX_EPT_IPAT_BIT |
+	       VMX_EPTP_MT_WB << VMX_EPT_MT_EPTE_SHIFT | (level > 1 ? BIT_ULL(7) : 0);
+}
+
+struct hv_ops hv_vmx_ops __ro_after_init = {
+	.name = "VMX",
+	.kvm = "kvm_intel",
+	.vendor = HV_VENDOR_VMX,
+	.keeps_pdptes = true,
+	.vcpu_size = sizeof(struct vmx_vcpu),
+	.check = vmx_check,
+	.setup = vmx_setup,
+	.cleanup = vmx_cleanup,
+	.cpu_enable = vmx_cpu_enable,
+	.cpu_disable = vmx_cpu_disable,
+	.cpu_in_use = vmx_cpu_in_use,
+	.info = vmx_info,
+	.vcpu_create = vmx_vcpu_create,
+	.vcpu_destroy = vmx_vcpu_destroy,
+	.vcpu_load = vmx_vcpu_load,
+	.vcpu_put = vmx_vcpu_put,
+	.enter = vmx_enter,
+	.fast_exit = vmx_fast_exit,
+	.slow_exit = vmx_slow_exit,
+	.get_segs = vmx_get_segs,
+	.set_segs = vmx_set_segs,
+	.get_seg = vmx_get_seg,
+	.get_cpl = vmx_get_cpl,
+	.set_control = vmx_set_control,
+	.get_debug = vmx_get_debug,
+	.set_debug = vmx_set_debug,
+	.get_msrs = vmx_get_msrs,
+	.set_msrs = vmx_set_msrs,
+	.set_tsc_offset = vmx_set_tsc_offset,
+	.get_shadow = vmx_get_shadow,
+	.set_shadow = vmx_set_shadow,
+	.inject_exception = vmx_inject_exception,
+	.inject_irq = vmx_inject_irq,
+	.inject_nmi = vmx_inject_nmi,
+	.irq_allowed = vmx_irq_allowed,
+	.nmi_allowed = vmx_nmi_allowed,
+	.set_irq_window = vmx_set_irq_window,
+	.set_nmi_window = vmx_set_nmi_window,
+	.get_nmi_masked = vmx_get_nmi_masked,
+	.set_nmi_masked = vmx_set_nmi_masked,
+	.update_tpr = vmx_update_tpr,
+	.pte_table = vmx_pte_table,
+	.pte_leaf = vmx_pte_leaf,
+	.pte_present = VMX_EPT_READABLE_MASK,
+	.pte_large = BIT_ULL(7),
+	.pte_write = VMX_EPT_WRITABLE_MASK,
+	.pte_accessed = VMX_EPT_ACCESS_BIT,
+	.pte_dirty = VMX_EPT_DIRTY_BIT,
+	.pte_addr_mask = GENMASK_ULL(51, PAGE_SHIFT),
+	.max_leaf = 2,
+};

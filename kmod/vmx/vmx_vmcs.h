@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * vmx_vmcs.h - access to the VMCS and the backend's objects.
+ *
+ * SDM vol. 3 chapters 24 (VMCS), 30 (instructions), appendix B (encodings, which
+ * come from the kernel's asm/vmx.h).  A vCPU's VMCS is current on a CPU from
+ * vcpu_load to vcpu_put, so everything here needs the vCPU loaded.
+ *
+ * Only vmx/ includes this file.
+ */
+#ifndef VMX_VMCS_H
+#define VMX_VMCS_H
+
+#include <linux/list.h>
+#include <linux/percpu.h>
+#include <asm/asm.h>
+#include <asm/vmx.h>
+#include "../hv.h"
+
+/* ---- instructions ---- */
+
+/*
+ * Each may fault: at a reboot VMX goes off under its users.  Then nothing
+ * happens, as with the CPU's own failures (CF or ZF): no entry will follow.
+ */
+#define VMX_INSN(insn, out, ...)						\
+	asm volatile("1: " insn "\n2:\n" _ASM_EXTABLE(1b, 2b)			\
+		     : out : __VA_ARGS__ : "cc", "memory")
+
+static inline u64 vmcs_read(u32 field)
+{
+	u64 val = 0;
+
+	VMX_INSN("vmread %1, %0", "+r" (val), "r" ((u64)field));
+	return val;
+}
+
+static inline void vmcs_write(u32 field, u64 val)
+{
+	asm volatile("1: vmwrite %1, %0\n2:\n" _ASM_EXTABLE(1b, 2b)
+		     : : "r" ((u64)field), "rm" (val) : "cc");
+}
+
+static inline void vmx_clear(u64 pa)
+{
+	asm volatile("1: vmclear %0\n2:\n" _ASM_EXTABLE(1b, 2b) : : "m" (pa) : "cc", "memory");
+}
+
+static inline void vmx_ptrld(u64 pa)
+{
+	asm volatile("1: vmptrld %0\n2:\n" _ASM_EXTABLE(1b, 2b) : : "m" (pa) : "cc", "memory");
+}
+
+static inline void vmx_invept(u64 type, u64 eptp)
+{
+	struct { u64 eptp, zero; } desc = { eptp, 0 };
+
+	asm volatile("1: invept %0, %1\n2:\n" _ASM_EXTABLE(1b, 2b)
+		     : : "m" (desc), "r" (type) : "cc", "memory");
+}
+
+/* ---- exits beside those of the SDM's appendix C ---- */
+
+#define VMX_EXIT_FAILED		BIT(31)	/* the entry failed: in the CPU's own exit reason */
+#define VMX_EXIT_INSN_ERROR	BIT(30)	/* VMLAUNCH or VMRESUME did: | VM-instruction error */
+#define VMX_EXIT_NO_VMX		0x1fff0000	/* they faulted, VMX is off on this CPU */
+
+/* ---- the backend's objects ---- */
+
+struct vmx_cpu {
+	void *vmxon;			/* the region */
+	bool on;			/* VMXON was ours */
+	struct list_head active;	/* [on the CPU, interrupts off] VMCSs cached here */
+	u64 last_id;			/* vmx_vcpu.unique of the last to run here */
+};
+
+DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
+
+/* Registers that neither entry nor exit switches: SYSCALL's, and TSC_AUX. */
+enum { VMX_STAR, VMX_LSTAR, VMX_CSTAR, VMX_SFMASK, VMX_TSC_AUX, VMX_LAZY };
+
+struct vmx_vcpu {
+	struct hv_vcpu v;		/* first */
+	u32 *vmcs;
+	u64 vmcs_pa, eptp;
+	u64 unique;
+	struct list_head active;	/* in vmx_cpu.active of @cpu */
+	int cpu;			/* where the VMCS may be cached, or -1 */
+	bool ready, launched;
+	u64 section;			/* v->section that host state was looked at for */
+
+	u8 *vapic;			/* virtual-APIC page: TPR */
+	u8 tpr;				/* as last synchronised with the APIC */
+	u32 threshold;
+	u32 proc, entry_ctl;		/* as in the VMCS */
+	u64 rip, rsp, rflags;		/* in the VMCS */
+	u32 injected;			/* entry interruption-information of the entry under way */
+	u8 inject_length;
+	u32 vectoring;			/* IDT-vectoring information of the exit */
+	u64 qual;			/* its qualification */
+
+	/* the host's, found at load or at the first entry of a section */
+	u64 lazy[VMX_LAZY], kernel_gs_base, fs_base;
+	u16 ds, es, fs, gs, ldt;
+	u64 cr3, cr4, debugctl;
+	u64 loaded[VMX_LAZY];		/* in the registers now */
+};
+
+static inline struct vmx_vcpu *to_vmx(struct hv_vcpu *v)
+{
+	return container_of(v, struct vmx_vcpu, v);
+}
+
+/* vmx.c */
+struct vmx_caps {
+	u32 pin, proc, proc2, exit, entry;	/* controls in use */
+	u64 ept;
+	u32 stay;				/* of the preemption timer, if it is in @pin */
+	bool vpid, tpr_shadow, perf, l1d, verw;
+	u64 cr4_mce;
+	void *msr_bitmap;
+};
+extern struct vmx_caps vmx;
+void vmx_load_lazy(struct vmx_vcpu *vx);	/* guest's values into the registers; loaded */
+
+/* vmx_vmcs.c */
+void vmx_vmcs_init(struct vmx_vcpu *vx);
+void vmx_host_init(void);			/* fields that are the same on all CPUs */
+void vmx_get_segs(struct hv_vcpu *v, struct hv_segs *s);
+void vmx_set_segs(struct hv_vcpu *v, const struct hv_segs *s);
+void vmx_get_seg(struct hv_vcpu *v, int n, struct hv_seg *s);
+int vmx_get_cpl(struct hv_vcpu *v);
+void vmx_set_control(struct hv_vcpu *v);
+void vmx_get_debug(struct hv_vcpu *v);
+void vmx_set_debug(struct hv_vcpu *v);
+void vmx_get_msrs(struct hv_vcpu *v);
+void vmx_set_msrs(struct hv_vcpu *v);
+void vmx_set_tsc_offset(struct hv_vcpu *v, u64 offset);
+u32 vmx_get_shadow(struct hv_vcpu *v);
+void vmx_set_shadow(struct hv_vcpu *v, u32 shadow);
+
+/* vmx_event.c */
+void vmx_inject_exception(struct hv_vcpu *v);
+void vmx_inject_irq(struct hv_vcpu *v);
+void vmx_inject_nmi(struct hv_vcpu *v);
+bool vmx_irq_allowed(struct hv_vcpu *v);
+bool vmx_nmi_allowed(struct hv_vcpu *v);
+void vmx_set_irq_window(struct hv_vcpu *v, bool on);
+void vmx_set_nmi_window(struct hv_vcpu *v, bool on);
+bool vmx_get_nmi_masked(struct hv_vcpu *v);
+void vmx_set_nmi_masked(struct hv_vcpu *v, bool masked);
+void vmx_update_tpr(struct hv_vcpu *v);
+void vmx_set_proc(struct vmx_vcpu *vx, u32 bit, bool on);
+void vmx_event_done(struct vmx_vcpu *vx);
+
+/* vmx_exit.c */
+int vmx_fast_exit(struct hv_vcpu *v);
+int vmx_slow_exit(struct hv_vcpu *v);
+
+/* enter.S: 0; 1: the CPU refused to enter; 2: VMX is off */
+unsigned long vmx_enter_guest(u64 *gpr, bool launched, u64 spec_ctrl);
+void vmx_exit_point(void);
+
+#endif /* VMX_VMCS_H */
