@@ -24,22 +24,23 @@
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
 #include <asm/percpu.h>
+#include "../hv_compat.h"
 
-/* In the order of HV_RAX.. of the uapi; RAX and RSP live in the VMCB. */
-#define RCX	(1 * 8)
-#define RDX	(2 * 8)
-#define RBX	(3 * 8)
-#define RBP	(5 * 8)
-#define RSI	(6 * 8)
-#define RDI	(7 * 8)
-#define R8	(8 * 8)
-#define R9	(9 * 8)
-#define R10	(10 * 8)
-#define R11	(11 * 8)
-#define R12	(12 * 8)
-#define R13	(13 * 8)
-#define R14	(14 * 8)
-#define R15	(15 * 8)
+/* In the order of HV_RAX.. of the uapi; RAX and RSP live in the VMCB.  7.x has RCX.. for pt_regs. */
+#define GPR_RCX	(1 * 8)
+#define GPR_RDX	(2 * 8)
+#define GPR_RBX	(3 * 8)
+#define GPR_RBP	(5 * 8)
+#define GPR_RSI	(6 * 8)
+#define GPR_RDI	(7 * 8)
+#define GPR_R8	(8 * 8)
+#define GPR_R9	(9 * 8)
+#define GPR_R10	(10 * 8)
+#define GPR_R11	(11 * 8)
+#define GPR_R12	(12 * 8)
+#define GPR_R13	(13 * 8)
+#define GPR_R14	(14 * 8)
+#define GPR_R15	(15 * 8)
 
 /* On the stack while in the guest. */
 #define GUEST_SPEC_CTRL	0(%rsp)
@@ -88,20 +89,20 @@ SYM_FUNC_START(svm_enter_guest)
 	vmload	%rax
 	/* The guest's GS base is loaded: no per-CPU data from here. */
 
-	mov	RCX(%rdi), %rcx
-	mov	RDX(%rdi), %rdx
-	mov	RBX(%rdi), %rbx
-	mov	RBP(%rdi), %rbp
-	mov	RSI(%rdi), %rsi
-	mov	R8(%rdi), %r8
-	mov	R9(%rdi), %r9
-	mov	R10(%rdi), %r10
-	mov	R11(%rdi), %r11
-	mov	R12(%rdi), %r12
-	mov	R13(%rdi), %r13
-	mov	R14(%rdi), %r14
-	mov	R15(%rdi), %r15
-	mov	RDI(%rdi), %rdi
+	mov	GPR_RCX(%rdi), %rcx
+	mov	GPR_RDX(%rdi), %rdx
+	mov	GPR_RBX(%rdi), %rbx
+	mov	GPR_RBP(%rdi), %rbp
+	mov	GPR_RSI(%rdi), %rsi
+	mov	GPR_R8(%rdi), %r8
+	mov	GPR_R9(%rdi), %r9
+	mov	GPR_R10(%rdi), %r10
+	mov	GPR_R11(%rdi), %r11
+	mov	GPR_R12(%rdi), %r12
+	mov	GPR_R13(%rdi), %r13
+	mov	GPR_R14(%rdi), %r14
+	mov	GPR_R15(%rdi), %r15
+	mov	GPR_RDI(%rdi), %rdi
 
 #ifdef VM_CLEAR_CPU_BUFFERS
 	VM_CLEAR_CPU_BUFFERS
@@ -116,20 +117,20 @@ SYM_FUNC_START(svm_enter_guest)
 	/* Per-CPU data is the host's again. */
 
 	mov	GPR, %rax
-	mov	%rcx, RCX(%rax)
-	mov	%rdx, RDX(%rax)
-	mov	%rbx, RBX(%rax)
-	mov	%rbp, RBP(%rax)
-	mov	%rsi, RSI(%rax)
-	mov	%rdi, RDI(%rax)
-	mov	%r8, R8(%rax)
-	mov	%r9, R9(%rax)
-	mov	%r10, R10(%rax)
-	mov	%r11, R11(%rax)
-	mov	%r12, R12(%rax)
-	mov	%r13, R13(%rax)
-	mov	%r14, R14(%rax)
-	mov	%r15, R15(%rax)
+	mov	%rcx, GPR_RCX(%rax)
+	mov	%rdx, GPR_RDX(%rax)
+	mov	%rbx, GPR_RBX(%rax)
+	mov	%rbp, GPR_RBP(%rax)
+	mov	%rsi, GPR_RSI(%rax)
+	mov	%rdi, GPR_RDI(%rax)
+	mov	%r8, GPR_R8(%rax)
+	mov	%r9, GPR_R9(%rax)
+	mov	%r10, GPR_R10(%rax)
+	mov	%r11, GPR_R11(%rax)
+	mov	%r12, GPR_R12(%rax)
+	mov	%r13, GPR_R13(%rax)
+	mov	%r14, GPR_R14(%rax)
+	mov	%r15, GPR_R15(%rax)
 
 	xor	%ecx, %ecx
 	xor	%edx, %edx
@@ -172,7 +173,7 @@ SYM_FUNC_START(svm_enter_guest)
 #else
 	jmp	.Libpb_done
 #endif
-	mov	x86_pred_cmd(%rip), %eax
+	mov	$PRED_CMD_IBPB, %eax
 	xor	%edx, %edx
 	mov	$MSR_IA32_PRED_CMD, %ecx
 	wrmsr
