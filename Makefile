@@ -43,7 +43,7 @@ all: libhv vmm $(if $(wildcard $(KDIR)/Makefile),module,module-missing)
 help:
 	@echo 'all             hv.ko for the running kernel (or KDIR=), libhv.so, vmm [default]'
 	@echo 'module          hv.ko alone; KDIR=DIR names the kernel headers to build against'
-	@echo 'module-NAME     hv.ko for a kernel of the emulated hosts: 6.1, 6.12, sanitizer'
+	@echo 'module-NAME     hv.ko for a kernel of the emulated hosts: 5.10, 6.1, 6.12, newest, sanitizer'
 	@echo 'libhv, vmm      one of the two alone'
 	@echo 'selftests       the test programs and test guests'
 	@echo 'install         into DESTDIR= PREFIX= (/usr/local); the module only where it was built'
@@ -123,7 +123,7 @@ define build-module
 	$(Q)find Kbuild kmod include -type d -exec mkdir -p $(2)/{} \;
 	$(Q)find Kbuild kmod include -type f -exec sh -c \
 		'for f; do [ -L $(2)/$$f ] || ln -s "$(CURDIR)/$$f" $(2)/$$f; done' sh {} +
-	+$(Q)$(MAKE) $(if $(V),,-s) -C $(1) M=$(abspath $(2)) CONFIG_DEBUG_INFO_BTF_MODULES= \
+	+$(Q)$(KBUILD_IN) $(MAKE) $(if $(V),,-s) -C $(1) M=$(abspath $(2)) CONFIG_DEBUG_INFO_BTF_MODULES= \
 		$(if $(CI),KCFLAGS=-Werror) modules
 endef
 
@@ -135,8 +135,12 @@ module-missing:
 	@echo "hv.ko was not built: no kernel headers in $(KDIR)." \
 		"Install linux-headers-$$(uname -r), or say make KDIR=DIR with the headers of the kernel you want." >&2
 
-module-6.1 module-6.12 module-sanitizer: module-%:
-	+@kdir=$$($(kernels) $* kdir) && $(MAKE) --no-print-directory module KDIR="$$kdir"
+# Another release's kernel is built with that release's tools; KBUILD_IN is the way in.
+host_kernels := 5.10 6.1 6.12 newest
+
+$(host_kernels:%=module-%) module-sanitizer: module-%:
+	+@kdir=$$($(kernels) $* kdir) && BUILD="$(abspath $(BUILD))" $(MAKE) --no-print-directory module \
+		KDIR="$$kdir" KBUILD_IN="$(CURDIR)/$(kernels) $* run"
 
 # -- tests ----------------------------------------------------------------------------------
 
@@ -246,7 +250,7 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help libhv vmm module module-missing module-6.1 module-6.12 module-sanitizer selftests \
+.PHONY: all help libhv vmm module module-missing $(host_kernels:%=module-%) module-sanitizer selftests \
 	setup check-build check check-full check-sanitizer sanitizer-kernel demo bench install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
