@@ -89,6 +89,16 @@ static inline void hv_hrtimer_setup(struct hrtimer *t, enum hrtimer_restart (*fn
 #endif
 }
 
+/*
+ * For pages that userspace maps.  Before 5.11 the mark of a charged page lies where a mapped one
+ * has its count, and vm_insert_page() refuses it; these few of each vCPU are not charged there.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+#define HV_GFP_MAPPED	GFP_KERNEL_ACCOUNT
+#else
+#define HV_GFP_MAPPED	GFP_KERNEL
+#endif
+
 static inline void hv_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
