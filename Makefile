@@ -54,6 +54,7 @@ help:
 	@echo 'check           the bounded test set; TEST=NAME runs one test'
 	@echo 'check-full      every test'
 	@echo 'check-sanitizer the kernel tests on a kernel with KASAN, lockdep and others'
+	@echo 'check-kernels   the kernel tests and a guest on every host kernel; KERNELS="5.10 newest"'
 	@echo 'sanitizer-kernel  build that kernel (once, about 10 minutes)'
 	@echo 'bench           measure exits beside KVM, write bench.json'
 	@echo 'Variables: BUILD=DIR (build), KDIR=DIR, CI=1 (warnings are errors), V=1 (show commands)'
@@ -136,9 +137,7 @@ module-missing:
 		"Install linux-headers-$$(uname -r), or say make KDIR=DIR with the headers of the kernel you want." >&2
 
 # Another release's kernel is built with that release's tools; KBUILD_IN is the way in.
-host_kernels := 5.10 6.1 6.12 newest
-
-$(host_kernels:%=module-%) module-sanitizer: module-%:
+module-5.10 module-6.1 module-6.12 module-newest module-sanitizer: module-%:
 	+@kdir=$$($(kernels) $* kdir) && BUILD="$(abspath $(BUILD))" $(MAKE) --no-print-directory module \
 		KDIR="$$kdir" KBUILD_IN="$(CURDIR)/$(kernels) $* run"
 
@@ -209,6 +208,10 @@ check-sanitizer: CHECK_KERNELS := sanitizer
 check check-full check-sanitizer: check-build
 	+@BUILD=$(BUILD) selftests/run $(@:check%=--set=check%) $(TEST)
 
+# It builds the modules itself, to see that the builds are silent.
+check-kernels: check-build
+	+@BUILD=$(BUILD) selftests/check-kernels $(KERNELS)
+
 sanitizer-kernel: setup
 	@selftests/testbed/sanitizer-kernel
 
@@ -250,8 +253,9 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help libhv vmm module module-missing $(host_kernels:%=module-%) module-sanitizer selftests \
-	setup check-build check check-full check-sanitizer sanitizer-kernel demo bench install uninstall clean
+.PHONY: all help libhv vmm module module-missing module-5.10 module-6.1 module-6.12 \
+	module-newest module-sanitizer selftests setup check-build check check-full check-sanitizer \
+	check-kernels sanitizer-kernel demo bench install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
