@@ -23,6 +23,11 @@
 #define X86_FEATURE_USE_IBPB	X86_FEATURE_IBPB
 #endif
 
+/* Here no module but KVM can switch VMX on, so KVM goes first (contract 8). */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+#define HV_BORROWS_VMX
+#endif
+
 #ifndef __ASSEMBLER__
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>

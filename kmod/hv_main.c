@@ -12,6 +12,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <asm/cpu_device_id.h>
 #include <asm/tsc.h>
 #include "hv.h"
 
@@ -236,6 +237,17 @@ static void __exit hv_exit(void)
 
 module_init(hv_init);
 module_exit(hv_exit);
+
+/* udev loads the module where the CPU can run guests. That switches nothing on (contract 8). */
+static const struct x86_cpu_id hv_cpus[] __maybe_unused = {
+	X86_MATCH_FEATURE(X86_FEATURE_SVM, NULL),
+	{}
+};
+MODULE_DEVICE_TABLE(x86cpu, hv_cpus);
+
+#ifdef HV_BORROWS_VMX
+MODULE_SOFTDEP("pre: kvm_intel");
+#endif
 
 MODULE_DESCRIPTION("hv: a small hypervisor");
 MODULE_AUTHOR("The hv authors");
