@@ -48,6 +48,7 @@ help:
 	@echo 'selftests       the test programs and test guests'
 	@echo 'install         into DESTDIR= PREFIX= (/usr/local); the module only where it was built'
 	@echo 'uninstall       remove what install put there; same DESTDIR= PREFIX='
+	@echo 'deb             Debian packages (hv-dkms, libhv0, libhv-dev, hv-vmm) in $(BUILD)/deb'
 	@echo 'clean           remove $(BUILD)/ (the cache of kernels and disks is not in it)'
 	@echo 'setup           install the packages that building and testing need, by apt-get'
 	@echo 'demo            boot a Debian guest under hv; SHELL=1 stays at its login'
@@ -221,6 +222,25 @@ demo: setup
 bench: setup
 	+@BUILD=$(BUILD) selftests/bench/bench
 
+# -- Debian packages ------------------------------------------------------------------------
+
+# dpkg wants its directory at the root of a source tree, so one is made of copies. Its sources lie
+# with the vmm because hv-vmm is the package that a user asks for and the others serve.
+deb_src := Makefile Kbuild COPYING README.md Documentation include kmod libhv vmm
+deb_dir := $(BUILD)/deb/hv-$(HV_VERSION)
+deb_version = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' vmm/debian/changelog)
+
+deb: setup
+	@[ "$(deb_version)" = "$(HV_VERSION)" ] || \
+		{ echo "vmm/debian/changelog is of version $(deb_version), the tree of $(HV_VERSION)" >&2; exit 1; }
+	@rm -rf $(BUILD)/deb && mkdir -p $(deb_dir)
+	@cp -r $(deb_src) $(deb_dir) && mv $(deb_dir)/vmm/debian $(deb_dir)/debian
+	@cd $(deb_dir) && env -u MAKEFLAGS -u MAKELEVEL -u BUILD -u CI \
+		dpkg-buildpackage --build=binary --no-sign $(jobs) >../log 2>&1 || \
+		{ tail -n 30 ../log >&2; exit 1; }
+	@cd $(BUILD)/deb && lintian --fail-on error,warning --allow-root --tag-display-limit 0 *.changes
+	@ls $(BUILD)/deb/*.deb
+
 # -- install --------------------------------------------------------------------------------
 
 RELEASE = $(call release,$(KDIR))
@@ -255,7 +275,7 @@ clean:
 
 .PHONY: all help libhv vmm module module-missing module-5.10 module-6.1 module-6.12 \
 	module-newest module-sanitizer selftests setup check-build check check-full check-sanitizer \
-	check-kernels sanitizer-kernel demo bench install uninstall clean
+	check-kernels sanitizer-kernel demo bench deb install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
