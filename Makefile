@@ -43,17 +43,19 @@ all: libhv vmm $(if $(wildcard $(KDIR)/Makefile),module,module-missing)
 help:
 	@echo 'all             hv.ko for the running kernel (or KDIR=), libhv.so, vmm [default]'
 	@echo 'module          hv.ko alone; KDIR=DIR names the kernel headers to build against'
-	@echo 'module-NAME     hv.ko for a kernel of the emulated hosts: 6.1, 6.12, sanitizer'
+	@echo 'module-NAME     hv.ko for a kernel of the emulated hosts: 5.10, 6.1, 6.12, newest, sanitizer'
 	@echo 'libhv, vmm      one of the two alone'
 	@echo 'selftests       the test programs and test guests'
 	@echo 'install         into DESTDIR= PREFIX= (/usr/local); the module only where it was built'
 	@echo 'uninstall       remove what install put there; same DESTDIR= PREFIX='
+	@echo 'deb             Debian packages (hv-dkms, libhv0, libhv-dev, hv-vmm) in $(BUILD)/deb'
 	@echo 'clean           remove $(BUILD)/ (the cache of kernels and disks is not in it)'
 	@echo 'setup           install the packages that building and testing need, by apt-get'
 	@echo 'demo            boot a Debian guest under hv; SHELL=1 stays at its login'
 	@echo 'check           the bounded test set; TEST=NAME runs one test'
 	@echo 'check-full      every test'
 	@echo 'check-sanitizer the kernel tests on a kernel with KASAN, lockdep and others'
+	@echo 'check-kernels   the kernel tests and a guest on every host kernel; KERNELS="5.10 newest"'
 	@echo 'sanitizer-kernel  build that kernel (once, about 10 minutes)'
 	@echo 'bench           measure exits beside KVM, write bench.json'
 	@echo 'Variables: BUILD=DIR (build), KDIR=DIR, CI=1 (warnings are errors), V=1 (show commands)'
@@ -123,7 +125,7 @@ define build-module
 	$(Q)find Kbuild kmod include -type d -exec mkdir -p $(2)/{} \;
 	$(Q)find Kbuild kmod include -type f -exec sh -c \
 		'for f; do [ -L $(2)/$$f ] || ln -s "$(CURDIR)/$$f" $(2)/$$f; done' sh {} +
-	+$(Q)$(MAKE) $(if $(V),,-s) -C $(1) M=$(abspath $(2)) CONFIG_DEBUG_INFO_BTF_MODULES= \
+	+$(Q)$(KBUILD_IN) $(MAKE) $(if $(V),,-s) -C $(1) M=$(abspath $(2)) CONFIG_DEBUG_INFO_BTF_MODULES= \
 		$(if $(CI),KCFLAGS=-Werror) modules
 endef
 
@@ -135,8 +137,10 @@ module-missing:
 	@echo "hv.ko was not built: no kernel headers in $(KDIR)." \
 		"Install linux-headers-$$(uname -r), or say make KDIR=DIR with the headers of the kernel you want." >&2
 
-module-6.1 module-6.12 module-sanitizer: module-%:
-	+@kdir=$$($(kernels) $* kdir) && $(MAKE) --no-print-directory module KDIR="$$kdir"
+# Another release's kernel is built with that release's tools; KBUILD_IN is the way in.
+module-5.10 module-6.1 module-6.12 module-newest module-sanitizer: module-%:
+	+@kdir=$$($(kernels) $* kdir) && BUILD="$(abspath $(BUILD))" $(MAKE) --no-print-directory module \
+		KDIR="$$kdir" KBUILD_IN="$(CURDIR)/$(kernels) $* run"
 
 # -- tests ----------------------------------------------------------------------------------
 
@@ -205,6 +209,10 @@ check-sanitizer: CHECK_KERNELS := sanitizer
 check check-full check-sanitizer: check-build
 	+@BUILD=$(BUILD) selftests/run $(@:check%=--set=check%) $(TEST)
 
+# It builds the modules itself, to see that the builds are silent.
+check-kernels: check-build
+	+@BUILD=$(BUILD) selftests/check-kernels $(KERNELS)
+
 sanitizer-kernel: setup
 	@selftests/testbed/sanitizer-kernel
 
@@ -213,6 +221,25 @@ demo: setup
 
 bench: setup
 	+@BUILD=$(BUILD) selftests/bench/bench
+
+# -- Debian packages ------------------------------------------------------------------------
+
+# dpkg wants its directory at the root of a source tree, so one is made of copies. Its sources lie
+# with the vmm because hv-vmm is the package that a user asks for and the others serve.
+deb_src := Makefile Kbuild COPYING README.md Documentation include kmod libhv vmm
+deb_dir := $(BUILD)/deb/hv-$(HV_VERSION)
+deb_version = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' vmm/debian/changelog)
+
+deb: setup
+	@[ "$(deb_version)" = "$(HV_VERSION)" ] || \
+		{ echo "vmm/debian/changelog is of version $(deb_version), the tree of $(HV_VERSION)" >&2; exit 1; }
+	@rm -rf $(BUILD)/deb && mkdir -p $(deb_dir)
+	@cp -r $(deb_src) $(deb_dir) && mv $(deb_dir)/vmm/debian $(deb_dir)/debian
+	@cd $(deb_dir) && env -u MAKEFLAGS -u MAKELEVEL -u BUILD -u CI \
+		dpkg-buildpackage --build=binary --no-sign $(jobs) >../log 2>&1 || \
+		{ tail -n 30 ../log >&2; exit 1; }
+	@cd $(BUILD)/deb && lintian --fail-on error,warning --allow-root --tag-display-limit 0 *.changes
+	@ls $(BUILD)/deb/*.deb
 
 # -- install --------------------------------------------------------------------------------
 
@@ -246,8 +273,9 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help libhv vmm module module-missing module-6.1 module-6.12 module-sanitizer selftests \
-	setup check-build check check-full check-sanitizer sanitizer-kernel demo bench install uninstall clean
+.PHONY: all help libhv vmm module module-missing module-5.10 module-6.1 module-6.12 \
+	module-newest module-sanitizer selftests setup check-build check check-full check-sanitizer \
+	check-kernels sanitizer-kernel demo bench deb install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 

@@ -3,22 +3,70 @@
  * hv_compat.h - everything that differs between host kernels, in one place.
  *
  * No other file of the module tests LINUX_VERSION_CODE.  Presence is judged by
- * what Debian's 5.10, 6.1 and 6.12 headers declare.
+ * what the headers of Debian's 5.10, 6.1, 6.12 and 7.3 declare.
  */
 #ifndef HV_COMPAT_H
 #define HV_COMPAT_H
 
 #include <linux/version.h>
+#include <asm/cpufeatures.h>
+#include <asm/msr-index.h>
+
+/* Names of bits that 5.10 lacks or calls otherwise, and one that is gone in 6.15. */
+#ifndef MSR_AMD64_SYSCFG
+#define MSR_AMD64_SYSCFG	MSR_K8_SYSCFG
+#endif
+#ifndef X86_FEATURE_V_SPEC_CTRL
+#define X86_FEATURE_V_SPEC_CTRL	(15 * 32 + 20)	/* CPUID 8000000A EDX, a word it has */
+#endif
+#ifndef X86_FEATURE_USE_IBPB
+#define X86_FEATURE_USE_IBPB	X86_FEATURE_IBPB
+#endif
+
+#ifdef __ASSEMBLER__
+#include <linux/linkage.h>
+#ifndef ENDBR	/* 5.18 */
+#define ENDBR
+#endif
+#else
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
+#include <linux/irq_work.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/smp.h>
 #include <linux/swap.h>
+#include <linux/wait.h>
 #include <linux/sched/signal.h>
 #include <asm/mmu_context.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/processor.h>
 #include <asm/smp.h>
 #include <asm/tlbflush.h>
+#if __has_include(<asm/cpuid/api.h>)	/* 6.16; not in processor.h from 7.0 */
+#include <asm/cpuid/api.h>
+#endif
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+#define rdmsrl		rdmsrq
+#define rdmsrl_safe	rdmsrq_safe
+#define wrmsrl		wrmsrq
+#endif
+
+/*
+ * Between two guests on one CPU.  From 6.15 the kernel's own is a call to a function for KVM alone,
+ * as is the switch that spectre_v2_user= sets, so there it is done wherever the CPU has it.
+ */
+static inline void hv_ibpb(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+	if (boot_cpu_has(X86_FEATURE_IBPB))
+		wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
+#else
+	indirect_branch_prediction_barrier();
+#endif
+}
 
 /* Make @cpu take an interrupt soon; smp_send_reschedule() grew a tracepoint
  * that is not exported, the op itself always was. */
@@ -46,6 +94,16 @@ static inline void hv_hrtimer_setup(struct hrtimer *t, enum hrtimer_restart (*fn
 	t->function = fn;
 #endif
 }
+
+/*
+ * For pages that userspace maps.  Before 5.11 the mark of a charged page lies where a mapped one
+ * has its count, and vm_insert_page() refuses it; these few of each vCPU are not charged there.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+#define HV_GFP_MAPPED	GFP_KERNEL_ACCOUNT
+#else
+#define HV_GFP_MAPPED	GFP_KERNEL
+#endif
 
 static inline void hv_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 {
@@ -106,6 +164,28 @@ static inline void hv_hrtimer_setup_on_stack(struct hrtimer *t,
 #endif
 }
 
+#ifndef IRQ_WORK_INIT_HARD		/* before 5.11; also before threaded irq_work */
+#define IRQ_WORK_INIT_HARD(fn)	{ .flags = ATOMIC_INIT(IRQ_WORK_HARD_IRQ), .func = (fn) }
+#endif
+
+/*
+ * Be asked first whether a wakeup is for us.  Before 5.11 who comes later stands in front and
+ * wakes up too, to find the count gone: irqfd_wake() takes it under the queue's lock.
+ */
+static inline void hv_add_wait_queue_priority(wait_queue_head_t *wqh, wait_queue_entry_t *wait)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+	add_wait_queue_priority(wqh, wait);
+#else
+	unsigned long flags;
+
+	spin_lock_irqsave(&wqh->lock, flags);
+	wait->flags |= WQ_FLAG_EXCLUSIVE;
+	__add_wait_queue(wqh, wait);
+	spin_unlock_irqrestore(&wqh->lock, flags);
+#endif
+}
+
 static inline bool hv_task_interruptible(struct task_struct *t)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
@@ -120,20 +200,18 @@ typedef typeof(((struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) hv_you
 
 /*
  * CR4.VMXE, in the kernel's own copy of CR4 too: it writes that back.  From 6.19 only
- * KVM may do this, which leaves borrow mode.  On the CPU, interrupts off.
+ * KVM may do this, which leaves borrowing (contract 8); kmod/Kbuild leaves VMX out there.
+ * On the CPU, interrupts off.
  */
-static inline bool hv_cr4_vmxe(bool on)
-{
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
+static inline void hv_cr4_vmxe(bool on)
+{
 	if (on)
 		cr4_set_bits_irqsoff(X86_CR4_VMXE);
 	else
 		cr4_clear_bits_irqsoff(X86_CR4_VMXE);
-	return true;
-#else
-	return false;
-#endif
 }
+#endif
 
 /* Neither sleeps; the first only sets the flag, as for memory without a file. */
 static inline void hv_page_set_dirty(struct page *page)
@@ -176,4 +254,5 @@ static struct syscore_ops name = { .suspend = suspend_fn, .resume = resume_fn }
 #define hv_unregister_syscore	unregister_syscore_ops
 #endif
 
+#endif /* __ASSEMBLER__ */
 #endif /* HV_COMPAT_H */

@@ -23,57 +23,58 @@
 #include <asm/nospec-branch.h>
 #include <asm/percpu.h>
 #include <asm/unwind_hints.h>
+#include "hv_compat.h"
 
-/* In the order of HV_RAX.. of the uapi. */
-#define RAX	(0 * 8)
-#define RCX	(1 * 8)
-#define RDX	(2 * 8)
-#define RBX	(3 * 8)
-#define RBP	(5 * 8)
-#define RSI	(6 * 8)
-#define RDI	(7 * 8)
-#define R8	(8 * 8)
-#define R9	(9 * 8)
-#define R10	(10 * 8)
-#define R11	(11 * 8)
-#define R12	(12 * 8)
-#define R13	(13 * 8)
-#define R14	(14 * 8)
-#define R15	(15 * 8)
+/* In the order of HV_RAX.. of the uapi.  7.x has RCX.. for pt_regs. */
+#define GPR_RAX	(0 * 8)
+#define GPR_RCX	(1 * 8)
+#define GPR_RDX	(2 * 8)
+#define GPR_RBX	(3 * 8)
+#define GPR_RBP	(5 * 8)
+#define GPR_RSI	(6 * 8)
+#define GPR_RDI	(7 * 8)
+#define GPR_R8	(8 * 8)
+#define GPR_R9	(9 * 8)
+#define GPR_R10	(10 * 8)
+#define GPR_R11	(11 * 8)
+#define GPR_R12	(12 * 8)
+#define GPR_R13	(13 * 8)
+#define GPR_R14	(14 * 8)
+#define GPR_R15	(15 * 8)
 
 /* All but RAX and RSP, from the array at RDI. */
 .macro LOAD_GUEST_GPRS
-	mov	RCX(%rdi), %rcx
-	mov	RDX(%rdi), %rdx
-	mov	RBX(%rdi), %rbx
-	mov	RBP(%rdi), %rbp
-	mov	RSI(%rdi), %rsi
-	mov	R8(%rdi), %r8
-	mov	R9(%rdi), %r9
-	mov	R10(%rdi), %r10
-	mov	R11(%rdi), %r11
-	mov	R12(%rdi), %r12
-	mov	R13(%rdi), %r13
-	mov	R14(%rdi), %r14
-	mov	R15(%rdi), %r15
-	mov	RDI(%rdi), %rdi
+	mov	GPR_RCX(%rdi), %rcx
+	mov	GPR_RDX(%rdi), %rdx
+	mov	GPR_RBX(%rdi), %rbx
+	mov	GPR_RBP(%rdi), %rbp
+	mov	GPR_RSI(%rdi), %rsi
+	mov	GPR_R8(%rdi), %r8
+	mov	GPR_R9(%rdi), %r9
+	mov	GPR_R10(%rdi), %r10
+	mov	GPR_R11(%rdi), %r11
+	mov	GPR_R12(%rdi), %r12
+	mov	GPR_R13(%rdi), %r13
+	mov	GPR_R14(%rdi), %r14
+	mov	GPR_R15(%rdi), %r15
+	mov	GPR_RDI(%rdi), %rdi
 .endm
 
 /* All but RAX, RDI and RSP, to the array at @base, which is one of the first two. */
 .macro SAVE_GUEST_GPRS base:req
-	mov	%rcx, RCX(\base)
-	mov	%rdx, RDX(\base)
-	mov	%rbx, RBX(\base)
-	mov	%rbp, RBP(\base)
-	mov	%rsi, RSI(\base)
-	mov	%r8, R8(\base)
-	mov	%r9, R9(\base)
-	mov	%r10, R10(\base)
-	mov	%r11, R11(\base)
-	mov	%r12, R12(\base)
-	mov	%r13, R13(\base)
-	mov	%r14, R14(\base)
-	mov	%r15, R15(\base)
+	mov	%rcx, GPR_RCX(\base)
+	mov	%rdx, GPR_RDX(\base)
+	mov	%rbx, GPR_RBX(\base)
+	mov	%rbp, GPR_RBP(\base)
+	mov	%rsi, GPR_RSI(\base)
+	mov	%r8, GPR_R8(\base)
+	mov	%r9, GPR_R9(\base)
+	mov	%r10, GPR_R10(\base)
+	mov	%r11, GPR_R11(\base)
+	mov	%r12, GPR_R12(\base)
+	mov	%r13, GPR_R13(\base)
+	mov	%r14, GPR_R14(\base)
+	mov	%r15, GPR_R15(\base)
 .endm
 
 /* All but RSP and RSI, which holds our result; then the return stack. */

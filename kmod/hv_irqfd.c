@@ -117,7 +117,7 @@ static void irqfd_queue(struct file *file, wait_queue_head_t *wqh, poll_table *p
 
 	e->wqh = wqh;
 	/* First in the queue: a reader in userspace does not get the signal. */
-	add_wait_queue_priority(wqh, &e->wait);
+	hv_add_wait_queue_priority(wqh, &e->wait);
 }
 
 static struct irqfd *irqfd_find(struct hv_vm *vm, const struct eventfd_ctx *ctx)

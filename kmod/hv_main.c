@@ -13,6 +13,7 @@
 #include <linux/slab.h>
 #include <linux/topology.h>
 #include <linux/uaccess.h>
+#include <asm/cpu_device_id.h>
 #include <asm/cpufeature.h>
 #include <asm/tsc.h>
 #include "hv.h"
@@ -231,10 +232,15 @@ static int __init hv_init(void)
 
 	if (hv_svm_ops.check(&status) == 0)
 		hv_ops = &hv_svm_ops;
+#ifdef HV_HAVE_VMX
 	else if (hv_vmx_ops.check(&status) == 0)
 		hv_ops = &hv_vmx_ops;
+#else
+	else if (boot_cpu_has(X86_FEATURE_VMX))
+		pr_err("hv: Intel VMX is KVM's alone from kernel 6.19, and hv cannot borrow it yet\n");
+#endif
 	if (!hv_ops) {
-		pr_err("hv: this CPU has neither AMD SVM with nested paging nor Intel VMX\n");
+		pr_err("hv: this CPU has neither AMD SVM with nested paging nor Intel VMX that can be used\n");
 		return -ENODEV;
 	}
 	ret = hv_fpu_setup();
@@ -285,6 +291,16 @@ static void __exit hv_exit(void)
 
 module_init(hv_init);
 module_exit(hv_exit);
+
+/* udev loads the module where the CPU can run guests. That switches nothing on (contract 8). */
+static const struct x86_cpu_id hv_cpus[] __maybe_unused = {
+	X86_MATCH_FEATURE(X86_FEATURE_SVM, NULL),
+#ifdef HV_HAVE_VMX
+	X86_MATCH_FEATURE(X86_FEATURE_VMX, NULL),
+#endif
+	{}
+};
+MODULE_DEVICE_TABLE(x86cpu, hv_cpus);
 
 MODULE_DESCRIPTION("hv: a small hypervisor");
 MODULE_AUTHOR("The hv authors");

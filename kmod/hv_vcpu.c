@@ -453,7 +453,7 @@ static int run_area_create(struct hv_vcpu *v)
 	if (!v->run_pages)
 		return -ENOMEM;
 	for (i = 0; i < n; i++) {
-		v->run_pages[i] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		v->run_pages[i] = alloc_page(HV_GFP_MAPPED | __GFP_ZERO);
 		if (!v->run_pages[i])
 			return -ENOMEM;
 	}

@@ -65,7 +65,7 @@ SYM_FUNC_START(svm_enter_guest)
 
 	mov	GPR, %rax
 	SAVE_GUEST_GPRS %rax
-	mov	%rdi, RDI(%rax)
+	mov	%rdi, GPR_RDI(%rax)
 	xor	%esi, %esi
 	CLEAR_GPRS_AND_RSB
 	SPEC_CTRL_TO_HOST GUEST_SPEC_CTRL
@@ -79,7 +79,7 @@ SYM_FUNC_START(svm_enter_guest)
 #else
 	jmp	.Libpb_done
 #endif
-	mov	x86_pred_cmd(%rip), %eax
+	mov	$PRED_CMD_IBPB, %eax
 	xor	%edx, %edx
 	mov	$MSR_IA32_PRED_CMD, %ecx
 	wrmsr

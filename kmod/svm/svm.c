@@ -283,7 +283,7 @@ static void svm_vcpu_load(struct hv_vcpu *v, int cpu)
 	}
 	if (c->last_id != sv->unique) {
 		c->last_id = sv->unique;
-		indirect_branch_prediction_barrier();
+		hv_ibpb();
 	}
 	/* RDTSCP and RDPID read it; the kernel itself does not between here and put. */
 	if (boot_cpu_has(X86_FEATURE_RDTSCP)) {

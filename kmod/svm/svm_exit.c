@@ -337,8 +337,11 @@ int svm_fast_exit(struct hv_vcpu *v)
 	case SVM_EXIT_INVALID:
 		return exit_invalid(v);
 	case SVM_EXIT_NO_SVM:
-		/* This CPU is going away, or the machine is. */
+		/* This CPU is going away, or the machine is.  Both marks: with the task's
+		 * alone nobody would set the other, which is what cond_resched() reads.
+		 * Up to 5.10 tasks stay on such a CPU until it is stopped. */
 		set_tsk_need_resched(current);
+		set_preempt_need_resched();
 		return hv_hw_lost() ? -EIO : HV_LOOP;
 	}
 	return exit_unexpected(v);

@@ -42,7 +42,7 @@ SYM_FUNC_START(vmx_enter_guest)
 	/* CF: launched.  What follows changes ZF alone. */
 	bt	$0, %esi
 
-	mov	RAX(%rdi), %rax
+	mov	GPR_RAX(%rdi), %rax
 	LOAD_GUEST_GPRS
 
 #ifdef X86_FEATURE_CLEAR_CPU_BUF
@@ -67,9 +67,9 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	ENDBR
 	push	%rdi
 	mov	8 + GPR, %rdi
-	mov	%rax, RAX(%rdi)
+	mov	%rax, GPR_RAX(%rdi)
 	SAVE_GUEST_GPRS %rdi
-	pop	RDI(%rdi)
+	pop	GPR_RDI(%rdi)
 	xor	%esi, %esi		/* the result from here on */
 
 .Lvmx_clear:

@@ -279,8 +279,7 @@ static int vmx_cpu_enable(void)
 		return c->on ? 0 : -EBUSY;
 	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &ctl) || (ctl & FEAT_CTL_NEEDED) != FEAT_CTL_NEEDED)
 		return -EPERM;
-	if (!hv_cr4_vmxe(true))
-		return -EOPNOTSUPP;
+	hv_cr4_vmxe(true);
 	intel_pt_handle_vmx(1);
 	asm goto("1: vmxon %0\n\tjbe %l[failed]\n" _ASM_EXTABLE(1b, %l[failed])
 		 : : "m" (pa) : "cc", "memory" : failed);
@@ -437,7 +436,7 @@ static void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
 	}
 	if (c->last_id != vx->unique) {
 		c->last_id = vx->unique;
-		indirect_branch_prediction_barrier();
+		hv_ibpb();
 	}
 	vx->section = 0;
 

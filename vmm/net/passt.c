@@ -63,7 +63,7 @@ static int forwards_get(struct vm *vm, const char *path, char *tcp, char *udp)
 	int err;
 
 	snprintf(list, sizeof(list), "%s.hostfwd", path);
-	count = config_count(vm->config, list);
+	count = config_count(vm->config, "%s", list);
 	for (i = 0; i < count; i++) {
 		snprintf(key, sizeof(key), "%s.%u", list, i);
 		err = forward_add(vm, key, config_string(vm->config, "%s", key), tcp, udp);

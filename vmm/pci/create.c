@@ -22,7 +22,7 @@ static int create_one(struct vm *vm, const char *type, const char *id, const cha
 
 static int create_list(struct vm *vm, const char *list, const char *type)
 {
-	unsigned int i, count = config_count(vm->config, list);
+	unsigned int i, count = config_count(vm->config, "%s", list);
 	char id[16], path[16];
 	int err;
 
