@@ -81,9 +81,6 @@ int hv_hw_get(struct file *kvm_file)
 	else if (ret == -EPERM)
 		pr_warn_ratelimited("hv: %s is switched off in this machine's firmware setup\n",
 				    hv_ops->name);
-	else if (ret == -EOPNOTSUPP)
-		pr_warn_ratelimited("hv: this kernel lets nobody but KVM switch %s on\n",
-				    hv_ops->name);
 	return ret;
 }
 
