@@ -43,33 +43,6 @@ static struct json_object *disks_config(const virDomainDef *def)
 	return list;
 }
 
-static void forwards_config(struct json_object *obj, const virDomainNetDef *net)
-{
-	struct json_object *list = json_object_new_array();
-	size_t i, j;
-
-	for (i = 0; i < net->nPortForwards; i++) {
-		const virDomainNetPortForward *f = net->portForwards[i];
-
-		for (j = 0; j < f->nRanges; j++) {
-			const virDomainNetPortForwardRange *r = f->ranges[j];
-			unsigned int port, to = r->to ? r->to : r->start;
-
-			for (port = r->start; port <= (r->end ? r->end : r->start); port++) {
-				g_autofree char *text = g_strdup_printf(
-					"%s:%u:%u", f->proto == VIR_DOMAIN_NET_PROTO_UDP ? "udp" : "tcp",
-					port, to + port - r->start);
-
-				json_object_array_add(list, json_object_new_string(text));
-			}
-		}
-	}
-	if (json_object_array_length(list))
-		json_object_object_add(obj, "hostfwd", list);
-	else
-		json_object_put(list);
-}
-
 static struct json_object *nets_config(const virDomainDef *def)
 {
 	struct json_object *list = json_object_new_array(), *obj;
@@ -82,7 +55,6 @@ static struct json_object *nets_config(const virDomainDef *def)
 		obj = json_object_new_object();
 		if (net->type == VIR_DOMAIN_NET_TYPE_USER) {
 			add_text(obj, "type", "user");
-			forwards_config(obj, net);
 		} else {
 			add_text(obj, "type", "tap");
 			/* The driver makes it when the guest starts, then it has a name. */
@@ -226,26 +198,10 @@ static int disks_xml(virBuffer *buf, struct json_object *list)
 	return 0;
 }
 
-static int forward_xml(virBuffer *buf, const char *text)
-{
-	unsigned int host, guest;
-	char proto[4];
-
-	if (!text || sscanf(text, "%3[a-z]:%u:%u", proto, &host, &guest) != 3) {
-		virReportError(VIR_ERR_INVALID_ARG, _("'%s' is not tcp|udp:HOSTPORT:GUESTPORT"),
-			       NULLSTR(text));
-		return -1;
-	}
-	virBufferAsprintf(buf, "<portForward proto='%s'><range start='%u' to='%u'/></portForward>\n",
-			  proto, host, guest);
-	return 0;
-}
-
 static int nets_xml(virBuffer *buf, struct json_object *list)
 {
-	static const char *const keys[] = { "type", "interface", "mac", "hostfwd", NULL };
-	struct json_object *forwards;
-	size_t i, j;
+	static const char *const keys[] = { "type", "interface", "mac", NULL };
+	size_t i;
 
 	for (i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *net = json_object_array_get_idx(list, i);
@@ -266,13 +222,6 @@ static int nets_xml(virBuffer *buf, struct json_object *list)
 			virBufferEscapeString(buf, "<target dev='%s' managed='no'/>\n",
 					      text_of(net, "interface"));
 		virBufferAddLit(buf, "<model type='virtio'/>\n");
-		forwards = list_of(net, "hostfwd");
-		if (forwards)
-			virBufferAddLit(buf, "<backend type='passt'/>\n");
-		for (j = 0; forwards && j < json_object_array_length(forwards); j++)
-			if (forward_xml(buf, json_object_get_string(
-						json_object_array_get_idx(forwards, j))) < 0)
-				return -1;
 		virBufferAddLit(buf, "</interface>\n");
 	}
 	return 0;

@@ -20,6 +20,7 @@
 #include "virclosecallbacks.h"
 #include "virerror.h"
 #include "virlog.h"
+#include "virutil.h"
 #include "virxml.h"
 
 #define VIR_FROM_THIS HV_FROM
@@ -144,6 +145,28 @@ static int device_defaults(virDomainDeviceDef *dev, const virDomainDef *def, uns
 	return 0;
 }
 
+static int disk_compare(const void *a, const void *b)
+{
+	const virDomainDiskDef *const *x = a, *const *y = b;
+
+	return virDiskNameToIndex((*x)->dst) - virDiskNameToIndex((*y)->dst);
+}
+
+/*
+ * The vmm chooses PCI addresses, in the order of its configuration.  So that is the
+ * order of the names: the guest's vda is the one that is called so here.
+ */
+static int addresses_assign(virDomainDef *def, unsigned int flags, void *opaque,
+			    void *parse_opaque)
+{
+	(void)flags;
+	(void)opaque;
+	(void)parse_opaque;
+	if (def->ndisks)
+		qsort(def->disks, def->ndisks, sizeof(*def->disks), disk_compare);
+	return 0;
+}
+
 /* ---- checks ---- */
 
 static int disk_validate(const virDomainDiskDef *disk)
@@ -163,22 +186,14 @@ static int disk_validate(const virDomainDiskDef *disk)
 
 static int net_validate(const virDomainNetDef *net)
 {
-	size_t i, j;
-
 	if (net->model != VIR_DOMAIN_NET_MODEL_VIRTIO) {
 		unsupported(_("interface <model type='%s'> is not supported by hv; give "
 			      "<model type='virtio'/>"), virDomainNetGetModelString(net));
 		return -1;
 	}
-	if (net->type == VIR_DOMAIN_NET_TYPE_USER) {
-		if (net->ifname) {
-			unsupported("%s", _("<target dev=...> of an interface of type 'user' is not "
-					    "supported by hv"));
-			return -1;
-		}
-	} else if (net->backend.type || net->nPortForwards) {
-		unsupported("%s", _("<backend> and <portForward> are for interfaces of type "
-				    "'user'"));
+	if (net->type == VIR_DOMAIN_NET_TYPE_USER && net->ifname) {
+		unsupported("%s", _("<target dev=...> of an interface of type 'user' is not supported "
+				    "by hv"));
 		return -1;
 	}
 	if (net->managed_tap == VIR_TRISTATE_BOOL_NO &&
@@ -187,14 +202,6 @@ static int net_validate(const virDomainNetDef *net)
 				    "with the name of a tap device"));
 		return -1;
 	}
-	for (i = 0; i < net->nPortForwards; i++)
-		for (j = 0; j < net->portForwards[i]->nRanges; j++)
-			if (net->portForwards[i]->ranges[j]->end -
-			    net->portForwards[i]->ranges[j]->start > 63 &&
-			    net->portForwards[i]->ranges[j]->end) {
-				unsupported("%s", _("<portForward>: at most 64 ports in a <range>"));
-				return -1;
-			}
 	return 0;
 }
 
@@ -355,6 +362,7 @@ static virDomainDefParserConfig parser_config = {
 	.domainPostParseBasicCallback = domain_basics,
 	.domainPostParseCallback = domain_defaults,
 	.devicesPostParseCallback = device_defaults,
+	.assignAddressesCallback = addresses_assign,
 	.domainValidateCallback = domain_validate,
 	.deviceValidateCallback = device_validate,
 	.features = VIR_DOMAIN_DEF_FEATURE_FW_AUTOSELECT,

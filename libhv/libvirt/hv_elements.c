@@ -94,9 +94,6 @@ static const struct element elements[] = {
 	{ "devices/interface/source", "bridge network portid" },
 	{ "devices/interface/target", "dev managed" },
 	{ "devices/interface/model", "type=virtio", NULL, "virt-install --network ...,model=virtio" },
-	{ "devices/interface/backend", "type=passt" },
-	{ "devices/interface/portForward", "proto=tcp|udp" },
-	{ "devices/interface/portForward/range", "start end to" },
 	{ "devices/interface/alias", "name" },
 
 	{ "devices/serial", "type=pty|unix" },
@@ -138,6 +135,8 @@ static const struct {
 	{ "devices/tpm", "virt-install --tpm none" },
 	{ "devices/watchdog", "virt-install --watchdog none" },
 	{ "devices/disk/address", "the vmm chooses PCI addresses, always the same ones" },
+	{ "devices/interface/backend", "an interface of type 'user' always uses passt" },
+	{ "devices/interface/portForward", "no ports are forwarded yet; a bridge makes a guest seen" },
 	{ "devices/interface/address", "the vmm chooses PCI addresses, always the same ones" },
 };
 
