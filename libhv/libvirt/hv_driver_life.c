@@ -210,6 +210,7 @@ cleanup:
 int hvDomainDestroyFlags(virDomainPtr dom, unsigned int flags)
 {
 	virDomainObj *vm;
+	bool job;
 	int ret = -1;
 
 	virCheckFlags(VIR_DOMAIN_DESTROY_GRACEFUL, -1);
@@ -218,11 +219,17 @@ int hvDomainDestroyFlags(virDomainPtr dom, unsigned int flags)
 		return -1;
 	if (virDomainDestroyFlagsEnsureACL(dom->conn, vm->def) < 0)
 		goto cleanup;
-	if (virDomainObjBeginJob(vm, VIR_JOB_DESTROY) < 0)
+	/*
+	 * A vmm that does not answer holds up whoever has asked it, and that one has the
+	 * job.  Ending the vmm is what helps, so it needs no job; only a start is waited for.
+	 */
+	job = virDomainObjIsActive(vm) && !hv_domain(vm)->mon;
+	if (job && virDomainObjBeginJob(vm, VIR_JOB_DESTROY) < 0)
 		goto cleanup;
 	if (virDomainObjCheckActive(vm) == 0)
 		ret = hv_process_destroy(vm, flags & VIR_DOMAIN_DESTROY_GRACEFUL);
-	virDomainObjEndJob(vm);
+	if (job)
+		virDomainObjEndJob(vm);
 	if (ret == 0)
 		dom->id = -1;
 cleanup:

@@ -20,6 +20,7 @@ int hv_process_start(virDomainObj *vm, virConnectPtr conn);
 /**
  * hv_process_destroy() - end the guest as if its power had failed, and wait for it.
  * @graceful: leave a vmm that does not end alone, and fail.
+ * Needs no job; others who have one find the domain inactive.
  */
 int hv_process_destroy(virDomainObj *vm, bool graceful);
 
