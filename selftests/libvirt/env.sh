@@ -77,3 +77,25 @@ v()
 {
 	virsh -q -c hv:///system "$@"
 }
+
+# Stock libvirtd for networks and storage, without hypervisors: its qemu driver wants a user that
+# only Debian's libvirt-daemon-system makes.
+libvirtd_start()
+{
+	drivers=$(echo /usr/lib/*/libvirt/connection-driver)
+	mkdir -p "$TMPDIR/drivers"
+	for d in interface network nodedev nwfilter secret storage; do
+		ln -sf "$drivers/libvirt_driver_$d.so" "$TMPDIR/drivers/"
+	done
+	printf 'auth_unix_ro = "none"\nauth_unix_rw = "none"\n' >"$TMPDIR/libvirtd.conf"
+	LIBVIRT_DRIVER_DIR="$TMPDIR/drivers" /usr/sbin/libvirtd -f "$TMPDIR/libvirtd.conf" \
+		>"$TMPDIR/libvirtd.out" 2>&1 &
+	libvirtd=$!
+	wait_for 60 virsh -q -c 'storage:///system?socket=/run/libvirt/libvirt-sock' uri >/dev/null 2>&1
+}
+
+libvirtd_stop()
+{
+	kill "$libvirtd"
+	wait "$libvirtd"
+}
