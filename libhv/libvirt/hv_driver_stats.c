@@ -157,11 +157,9 @@ int hvDomainInterfaceStats(virDomainPtr dom, const char *device, virDomainInterf
 	if (virDomainObjCheckActive(vm) < 0)
 		goto endjob;
 	/* By name of the tap device, or by MAC address: user networking has no name. */
-	net = virDomainNetFindIdx(vm->def, virDomainNetFind(vm->def, device));
-	if (net < 0) {
-		virReportError(VIR_ERR_INVALID_ARG, _("there is no interface '%s'"), device);
+	net = hv_stats_interface_index(vm->def, device);
+	if (net < 0)
 		goto endjob;
-	}
 	stats = hv_stats_get(vm);
 	if (stats)
 		ret = hv_stats_interface(vm, stats, net, out);

@@ -89,6 +89,18 @@ int hv_stats_disk_index(const virDomainDef *def, const char *name)
 	return i;
 }
 
+int hv_stats_interface_index(virDomainDef *def, const char *name)
+{
+	const virDomainNetDef *net = virDomainNetFind(def, name);
+	size_t i;
+
+	for (i = 0; net && i < def->nnets; i++)
+		if (def->nets[i] == net)
+			return i;
+	virReportError(VIR_ERR_INVALID_ARG, _("there is no interface '%s'"), name);
+	return -1;
+}
+
 int hv_stats_interface(virDomainObj *vm, struct json_object *stats, size_t net,
 		       virDomainInterfaceStatsPtr out)
 {

@@ -35,6 +35,9 @@ void hv_stats_block(struct json_object *stats, size_t disk, struct hv_block_stat
 /** hv_stats_disk_index() - of a disk given by target or path; -1 with an error set. */
 int hv_stats_disk_index(const virDomainDef *def, const char *name);
 
+/** hv_stats_interface_index() - of an interface given by tap device or MAC address. */
+int hv_stats_interface_index(virDomainDef *def, const char *name);
+
 /** hv_stats_interface() - of interface number @net.  @stats may be NULL for tap devices. */
 int hv_stats_interface(virDomainObj *vm, struct json_object *stats, size_t net,
 		       virDomainInterfaceStatsPtr out);
