@@ -3,7 +3,7 @@
  * hv_process.h - a guest's life: its vmm is started, found again by the next
  * virthvd, and its end is noticed.
  *
- * All functions but those that say so take the domain locked.  Those that start or stop it need a job.
+ * All functions but those that say so take the domain locked.
  */
 #ifndef HV_PROCESS_H
 #define HV_PROCESS_H
@@ -12,7 +12,7 @@
 
 /**
  * hv_process_start() - start the vmm of an inactive domain and wait until its guest
- * runs.  @conn: whose end is to be the guest's (autodestroy), or NULL.  -1 with an
+ * runs.  Needs a job.  @conn: whose end is to be the guest's (autodestroy), or NULL.  -1 with an
  * error set that has the vmm's own words.
  */
 int hv_process_start(virDomainObj *vm, virConnectPtr conn);
