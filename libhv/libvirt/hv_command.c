@@ -37,7 +37,8 @@ static struct json_object *disks_config(const virDomainDef *def)
 		disk = json_object_new_object();
 		add_text(disk, "path", def->disks[i]->src->path);
 		add_bool(disk, "readonly", def->disks[i]->src->readonly);
-		add_bool(disk, "direct", def->disks[i]->cachemode != VIR_DOMAIN_DISK_CACHE_WRITEBACK);
+		add_bool(disk, "direct",
+			 def->disks[i]->cachemode != VIR_DOMAIN_DISK_CACHE_WRITEBACK);
 		json_object_array_add(list, disk);
 	}
 	return list;
@@ -264,7 +265,8 @@ static int config_xml(virBuffer *buf, struct json_object *obj)
 		virBufferAddLit(buf, "<serial type='pty'/>\n");
 	virBufferAddLit(buf, "<console><target type='serial'/></console>\n");
 	if (true_of(obj, "virtio_console"))
-		virBufferAddLit(buf, "<console type='pty'><target type='virtio' port='1'/></console>\n");
+		virBufferAddLit(buf,
+				"<console type='pty'><target type='virtio' port='1'/></console>\n");
 	if (!json_object_object_get(obj, "rng") || true_of(obj, "rng"))
 		virBufferAddLit(buf, "<rng model='virtio'><backend model='random'>/dev/urandom"
 				"</backend></rng>\n");

@@ -123,7 +123,8 @@ static int device_defaults(virDomainDeviceDef *dev, const virDomainDef *def, uns
 	(void)parse_opaque;
 	switch (dev->type) {
 	case VIR_DOMAIN_DEVICE_NET:
-		if (dev->data.net->model == VIR_DOMAIN_NET_MODEL_UNKNOWN && !dev->data.net->modelstr)
+		if (dev->data.net->model == VIR_DOMAIN_NET_MODEL_UNKNOWN &&
+		    !dev->data.net->modelstr)
 			dev->data.net->model = VIR_DOMAIN_NET_MODEL_VIRTIO;
 		break;
 	case VIR_DOMAIN_DEVICE_DISK:
@@ -192,8 +193,9 @@ static int net_validate(const virDomainNetDef *net)
 		return -1;
 	}
 	if (net->type == VIR_DOMAIN_NET_TYPE_USER && net->ifname) {
-		unsupported("%s", _("<target dev=...> of an interface of type 'user' is not supported "
-				    "by hv"));
+		unsupported("%s",
+			    _("<target dev=...> of an interface of type 'user' is not supported "
+			      "by hv"));
 		return -1;
 	}
 	if (net->managed_tap == VIR_TRISTATE_BOOL_NO &&
@@ -259,16 +261,6 @@ static int clock_validate(const virDomainClockDef *clock)
 				    virTristateBoolTypeToString(t->present));
 			return -1;
 		}
-		/* What happens to ticks nobody took: the 8254 drops none, the RTC merges them. */
-		if (t->tickpolicy && !(t->name == VIR_DOMAIN_TIMER_NAME_PIT &&
-				       t->tickpolicy == VIR_DOMAIN_TIMER_TICKPOLICY_DELAY) &&
-		    !(t->name == VIR_DOMAIN_TIMER_NAME_RTC &&
-		      t->tickpolicy == VIR_DOMAIN_TIMER_TICKPOLICY_CATCHUP)) {
-			unsupported(_("<timer name='%s' tickpolicy='%s'> is not supported by hv"),
-				    virDomainTimerNameTypeToString(t->name),
-				    virDomainTimerTickpolicyTypeToString(t->tickpolicy));
-			return -1;
-		}
 	}
 	return 0;
 }
@@ -282,8 +274,9 @@ static int cpu_validate(const virDomainDef *def)
 		return -1;
 	}
 	if (virDomainDefGetVcpus(def) != vcpus) {
-		unsupported("%s", _("<vcpu current=...>: hv cannot add vCPUs to a running guest; it "
-				    "must be their number"));
+		unsupported("%s",
+			    _("<vcpu current=...>: hv cannot add vCPUs to a running guest; it "
+			      "must be their number"));
 		return -1;
 	}
 	if (def->cpu && def->cpu->cores && def->cpu->cores != vcpus) {
@@ -327,8 +320,10 @@ static int domain_validate(const virDomainDef *def, void *opaque, void *parse_op
 	(void)opaque;
 	(void)parse_opaque;
 	if (!hv_control_name_valid(def->name)) {
-		unsupported(_("<name> '%s': hv takes letters, digits, '.', '_' and '-', at most 60, "
-			      "beginning with a letter or digit"), def->name);
+		unsupported(
+			_("<name> '%s': hv takes letters, digits, '.', '_' and '-', at most 60, "
+			  "beginning with a letter or digit"),
+			def->name);
 		return -1;
 	}
 	if (!def->os.kernel) {
@@ -341,8 +336,9 @@ static int domain_validate(const virDomainDef *def, void *opaque, void *parse_op
 		return -1;
 	}
 	if (def->mem.cur_balloon != virDomainDefGetMemoryTotal(def)) {
-		unsupported("%s", _("<currentMemory>: hv has no balloon yet; it must be the same as "
-				    "<memory>"));
+		unsupported("%s",
+			    _("<currentMemory>: hv has no balloon yet; it must be the same as "
+			      "<memory>"));
 		return -1;
 	}
 	if (def->mem.source == VIR_DOMAIN_MEMORY_SOURCE_FILE) {
@@ -400,7 +396,8 @@ virDomainObj *hv_domain_get(virDomainPtr dom)
 
 	if (!vm) {
 		virUUIDFormat(dom->uuid, uuid);
-		virReportError(VIR_ERR_NO_DOMAIN, _("no domain with uuid %s (%s)"), uuid, dom->name);
+		virReportError(VIR_ERR_NO_DOMAIN, _("no domain with uuid %s (%s)"), uuid,
+			       dom->name);
 	}
 	return vm;
 }

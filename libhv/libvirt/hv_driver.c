@@ -284,7 +284,8 @@ static int hvConnectDomainEventDeregisterAny(virConnectPtr conn, int callback_id
 
 	if (virConnectDomainEventDeregisterAnyEnsureACL(conn) < 0)
 		return -1;
-	return virObjectEventStateDeregisterID(conn, driver->events, callback_id, true) < 0 ? -1 : 0;
+	return virObjectEventStateDeregisterID(conn, driver->events, callback_id, true) < 0 ? -1 :
+											      0;
 }
 
 /* ---- the host ---- */
@@ -459,7 +460,8 @@ static int hvConnectGetAllDomainStats(virConnectPtr conn, virDomainPtr *doms, un
 		wanted = HV_STATS_ALL;
 	if (flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS && wanted & ~HV_STATS_ALL) {
 		virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
-			       _("statistics 0x%x are not supported by hv"), wanted & ~HV_STATS_ALL);
+			       _("statistics 0x%x are not supported by hv"),
+			       wanted & ~HV_STATS_ALL);
 		return -1;
 	}
 	if (ndoms) {

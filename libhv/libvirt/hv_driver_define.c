@@ -174,9 +174,9 @@ char *hvDomainGetXMLDesc(virDomainPtr dom, unsigned int flags)
 	if (!vm)
 		return NULL;
 	if (virDomainGetXMLDescEnsureACL(dom->conn, vm->def, flags) == 0)
-		xml = virDomainDefFormat(flags & VIR_DOMAIN_XML_INACTIVE && vm->newDef ? vm->newDef :
-					 vm->def, driver->xmlopt,
-					 virDomainDefFormatConvertXMLFlags(flags));
+		xml = virDomainDefFormat(
+			flags & VIR_DOMAIN_XML_INACTIVE && vm->newDef ? vm->newDef : vm->def,
+			driver->xmlopt, virDomainDefFormatConvertXMLFlags(flags));
 	virDomainObjEndAPI(&vm);
 	return xml;
 }

@@ -192,8 +192,9 @@ int hvDomainInterfaceAddresses(virDomainPtr dom, virDomainInterfacePtr **interfa
 		ret = virDomainNetARPInterfaces(vm->def, interfaces);
 		break;
 	default:
-		virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED, "%s",
-			       _("hv has addresses from 'lease' and 'arp'; there is no guest agent"));
+		virReportError(
+			VIR_ERR_ARGUMENT_UNSUPPORTED, "%s",
+			_("hv has addresses from 'lease' and 'arp'; there is no guest agent"));
 	}
 cleanup:
 	virDomainObjEndAPI(&vm);
@@ -262,7 +263,8 @@ int hvDomainGetCPUStats(virDomainPtr dom, virTypedParameterPtr params, unsigned 
 	vm = hv_domain_get(dom);
 	if (!vm)
 		return -1;
-	if (virDomainGetCPUStatsEnsureACL(dom->conn, vm->def) < 0 || virDomainObjCheckActive(vm) < 0)
+	if (virDomainGetCPUStatsEnsureACL(dom->conn, vm->def) < 0 ||
+	    virDomainObjCheckActive(vm) < 0)
 		goto cleanup;
 	if (start_cpu == -1)
 		ret = cpu_total(vm, params, nparams);

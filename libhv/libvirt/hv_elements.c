@@ -35,7 +35,7 @@ static const struct element elements[] = {
 	{ "uuid" },
 	{ "title" },
 	{ "description" },
-	{ "metadata" },			/* what is in it is nobody's business */
+	{ "metadata" }, /* what is in it is nobody's business */
 	{ "memory", "unit" },
 	{ "currentMemory", "unit" },
 	{ "memoryBacking" },
@@ -70,7 +70,7 @@ static const struct element elements[] = {
 	  "a guest has the host's CPU: virt-install --cpu host-passthrough,migratable=off" },
 	{ "cpu/topology", "sockets=1 dies=1 cores threads=1" },
 	{ "clock", "offset=utc" },
-	{ "clock/timer", "name=kvmclock|hpet|pit|rtc present tickpolicy" },
+	{ "clock/timer", "name=kvmclock|hpet|pit|rtc present" },
 	{ "on_poweroff", NULL, "destroy|restart" },
 	{ "on_reboot", NULL, "destroy|restart" },
 	{ "on_crash", NULL, "destroy|restart" },
@@ -82,8 +82,8 @@ static const struct element elements[] = {
 
 	{ "devices/disk", "type=file|block device=disk", NULL,
 	  "a file or block device: virt-install --disk path=FILE,bus=virtio,format=raw" },
-	{ "devices/disk/driver", "name=hv type=raw cache=default|none|writeback discard=unmap", NULL,
-	  "virt-install --disk ...,format=raw,driver.name=hv" },
+	{ "devices/disk/driver", "name=hv type=raw cache=default|none|writeback discard=unmap",
+	  NULL, "virt-install --disk ...,format=raw,driver.name=hv" },
 	{ "devices/disk/source", "file dev index" },
 	{ "devices/disk/target", "dev bus=virtio", NULL, "virt-install --disk ...,bus=virtio" },
 	{ "devices/disk/readonly" },
@@ -93,7 +93,8 @@ static const struct element elements[] = {
 	{ "devices/interface/mac", "address" },
 	{ "devices/interface/source", "bridge network portid" },
 	{ "devices/interface/target", "dev managed" },
-	{ "devices/interface/model", "type=virtio", NULL, "virt-install --network ...,model=virtio" },
+	{ "devices/interface/model", "type=virtio", NULL,
+	  "virt-install --network ...,model=virtio" },
 	{ "devices/interface/alias", "name" },
 
 	{ "devices/serial", "type=pty|unix" },
@@ -136,7 +137,8 @@ static const struct {
 	{ "devices/watchdog", "virt-install --watchdog none" },
 	{ "devices/disk/address", "the vmm chooses PCI addresses, always the same ones" },
 	{ "devices/interface/backend", "an interface of type 'user' always uses passt" },
-	{ "devices/interface/portForward", "no ports are forwarded yet; a bridge makes a guest seen" },
+	{ "devices/interface/portForward",
+	  "no ports are forwarded yet; a bridge makes a guest seen" },
 	{ "devices/interface/address", "the vmm chooses PCI addresses, always the same ones" },
 };
 

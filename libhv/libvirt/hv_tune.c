@@ -21,9 +21,10 @@ VIR_LOG_INIT("hv.hv_tune");
 
 static int controller_missing(void)
 {
-	virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
-		       _("limits of CPU time need the cgroup controller 'cpu', which this host does "
-			 "not give"));
+	virReportError(
+		VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+		_("limits of CPU time need the cgroup controller 'cpu', which this host does "
+		  "not give"));
 	return -1;
 }
 
@@ -54,7 +55,8 @@ static int thread_place(virDomainObj *vm, pid_t tid, virCgroupThreadName name, i
 	g_autoptr(virCgroup) cgroup = NULL;
 
 	if (!has_cpu(domain) &&
-	    !(domain->cgroup && virCgroupHasController(domain->cgroup, VIR_CGROUP_CONTROLLER_CPUSET)))
+	    !(domain->cgroup &&
+	      virCgroupHasController(domain->cgroup, VIR_CGROUP_CONTROLLER_CPUSET)))
 		return 0;
 	if (virCgroupNewThread(domain->cgroup, name, id, true, &cgroup) < 0)
 		return -1;
@@ -67,7 +69,8 @@ static int thread_pin(virDomainObj *vm, pid_t tid, virCgroupThreadName name, int
 	struct hv_domain *domain = hv_domain(vm);
 	g_autoptr(virCgroup) cgroup = NULL;
 
-	if (domain->cgroup && virCgroupHasController(domain->cgroup, VIR_CGROUP_CONTROLLER_CPUSET)) {
+	if (domain->cgroup &&
+	    virCgroupHasController(domain->cgroup, VIR_CGROUP_CONTROLLER_CPUSET)) {
 		if (virCgroupNewThread(domain->cgroup, name, id, false, &cgroup) < 0 ||
 		    virDomainCgroupSetupCpusetCpus(cgroup, cpus) < 0)
 			return -1;
@@ -121,7 +124,8 @@ int hv_tune_vcpus(virDomainObj *vm)
 				return -1;
 			cpus = all;
 		}
-		if (cpus && thread_pin(vm, domain->vcpu_tid[i], VIR_CGROUP_THREAD_VCPU, i, cpus) < 0)
+		if (cpus &&
+		    thread_pin(vm, domain->vcpu_tid[i], VIR_CGROUP_THREAD_VCPU, i, cpus) < 0)
 			return -1;
 	}
 	return hv_tune_vcpu_bandwidth(vm, vm->def->cputune.period, vm->def->cputune.quota);

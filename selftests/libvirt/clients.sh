@@ -5,7 +5,7 @@
 # virthvd and libvirtd running, in $TMPDIR.
 #
 #	clients KERNEL INITRD DISK	# a guest that powers off by its button; clients_cases cases
-clients_cases=31
+clients_cases=37
 
 state()
 {
@@ -163,6 +163,15 @@ proxy_clients()
 	check "vol-list" sh -c "virsh -q -c hv:///system vol-list hvtest | grep -q a.img"
 	echo "<network><name>hvtest</name><forward mode='bridge'/><bridge name='hvtest0'/></network>" >"$TMPDIR/net.xml"
 	run "net-create" v net-create "$TMPDIR/net.xml"
+	sed "s#<devices>#&<interface type='network'><source network='hvtest'/></interface>#" \
+		"$TMPDIR/ra.xml" >"$TMPDIR/net-guest.xml"
+	ip link add hvtest0 type bridge && ip link set hvtest0 up
+	run "a guest on a network of libvirtd's" v create "$TMPDIR/net-guest.xml"
+	check "its tap device is in the network's bridge" sh -c 'ip link show master hvtest0 | grep -q vnet'
+	check "domiflist names the network" sh -c "virsh -q -c hv:///system domiflist guest | grep -q 'hvtest.*virtio'"
+	check "the network knows its port" sh -c "virsh -q -c hv:///system net-port-list hvtest | grep -q -- -"
+	run "destroy" v destroy guest
+	check "the tap device is gone" sh -c '! ip link show master hvtest0 | grep -q vnet'
 	run "net-destroy" v net-destroy hvtest
 	v pool-destroy hvtest >/dev/null
 	run "pool-undefine" v pool-undefine hvtest
