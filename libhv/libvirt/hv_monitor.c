@@ -25,7 +25,7 @@
 
 #define VIR_FROM_THIS HV_FROM
 
-#define END_MS		15000	/* from the end of its connection to that of the process */
+#define RETRY_MS	200	/* between attempts to connect again */
 
 VIR_LOG_INIT("hv.hv_monitor");
 
@@ -36,7 +36,8 @@ struct hv_monitor {
 	int pidfd;
 	virMutex lock;			/* guards client */
 	struct hv_client *client;	/* commands */
-	struct hv_client *events;	/* the event thread's alone, after the start */
+	virMutex events_lock;		/* guards the pointer events; leaf lock */
+	struct hv_client *events;	/* the event thread reads it */
 };
 
 static virMutex threads_lock = VIR_MUTEX_INITIALIZER;	/* guards threads */
@@ -75,6 +76,7 @@ static void monitor_put(struct hv_monitor *mon)
 	hv_client_close(mon->client);
 	hv_client_close(mon->events);
 	VIR_FORCE_CLOSE(mon->pidfd);
+	virMutexDestroy(&mon->events_lock);
 	virMutexDestroy(&mon->lock);
 	g_free(mon);
 }
@@ -88,14 +90,15 @@ static bool process_wait(struct hv_monitor *mon, int timeout_ms)
 	return poll(&pfd, 1, timeout_ms) == 1;
 }
 
-/* The vmm closes its socket shortly before it ends; its files are free only then. */
-static void process_end(struct hv_monitor *mon)
+/* Is it still the domain's connection? */
+static bool monitor_current(struct hv_monitor *mon)
 {
-	if (process_wait(mon, END_MS))
-		return;
-	VIR_WARN("a vmm has closed its socket and does not end, killing it");
-	syscall(SYS_pidfd_send_signal, mon->pidfd, SIGKILL, NULL, 0);
-	process_wait(mon, END_MS);
+	bool current;
+
+	virObjectLock(mon->vm);
+	current = hv_domain(mon->vm)->mon == mon;
+	virObjectUnlock(mon->vm);
+	return current;
 }
 
 static void event_deliver(struct hv_monitor *mon, struct json_object *event)
@@ -110,27 +113,64 @@ static void event_deliver(struct hv_monitor *mon, struct json_object *event)
 	virObjectUnlock(vm);
 }
 
+static int connection_open(const char *name, pid_t pid, struct hv_client **client);
+
+/*
+ * The connection has ended.  As a rule the vmm will have too, in a moment: it closes its
+ * socket shortly before, and its files are free only when the process is gone.  But
+ * a guest is not given up while its vmm lives.  True: there are events again.
+ */
+static bool events_reopen(struct hv_monitor *mon)
+{
+	struct hv_client *client, *old;
+	struct json_object *status;
+	g_autofree char *name = NULL;
+	pid_t pid;
+
+	virObjectLock(mon->vm);
+	name = g_strdup(mon->vm->def->name);
+	pid = mon->vm->pid;
+	virObjectUnlock(mon->vm);
+	while (!process_wait(mon, RETRY_MS)) {
+		if (!monitor_current(mon))
+			return false;
+		if (connection_open(name, pid, &client))
+			continue;
+		virMutexLock(&mon->events_lock);
+		old = mon->events;
+		mon->events = client;
+		virMutexUnlock(&mon->events_lock);
+		hv_client_close(old);
+		VIR_WARN("connected again to the vmm of %s", name);
+		/* What was missed meanwhile. */
+		if (hv_client_call(client, "status", NULL, &status, NULL))
+			continue;
+		virObjectLock(mon->vm);
+		if (hv_domain(mon->vm)->mon == mon)
+			mon->callbacks->event(mon->vm, "state", status);
+		virObjectUnlock(mon->vm);
+		json_object_put(status);
+		return true;
+	}
+	return false;
+}
+
 static void events_main(void *opaque)
 {
 	struct hv_monitor *mon = opaque;
 	struct json_object *event;
 	virDomainObj *vm = mon->vm;
-	bool ours;
 
-	while (!hv_client_event(mon->events, -1, &event)) {
-		event_deliver(mon, event);
-		json_object_put(event);
-	}
+	do {
+		while (!hv_client_event(mon->events, -1, &event)) {
+			event_deliver(mon, event);
+			json_object_put(event);
+		}
+	} while (monitor_current(mon) && events_reopen(mon));
 	virObjectLock(vm);
-	ours = hv_domain(vm)->mon == mon;
+	if (hv_domain(vm)->mon == mon)
+		mon->callbacks->ended(vm);
 	virObjectUnlock(vm);
-	if (ours) {
-		process_end(mon);
-		virObjectLock(vm);
-		if (hv_domain(vm)->mon == mon)
-			mon->callbacks->ended(vm);
-		virObjectUnlock(vm);
-	}
 	virObjectUnref(vm);
 	monitor_put(mon);
 	threads_add(-1);
@@ -145,26 +185,41 @@ static int client_pid(struct hv_client *client)
 	return json_object_get_int(json_object_object_get(hv, "pid"));
 }
 
-/* Both connections, to the process that we mean. */
-static int clients_open(struct hv_monitor *mon, const char *name, pid_t pid)
+/* To the process that we mean, not to another of this name. */
+static int connection_open(const char *name, pid_t pid, struct hv_client **client)
+{
+	int ret = hv_client_open(name, client);
+
+	if (!ret && client_pid(*client) != pid) {
+		hv_client_close(*client);
+		*client = NULL;
+		ret = -ESRCH;
+	}
+	return ret;
+}
+
+/* That of the commands, which gets no events. */
+static int commands_open(const char *name, pid_t pid, struct hv_client **client)
 {
 	struct json_object *args;
-	int ret = hv_client_open(name, &mon->client);
+	int ret = connection_open(name, pid, client);
 
 	if (ret)
 		return ret;
-	if (client_pid(mon->client) != pid)
-		return -ESRCH;
-	ret = hv_client_open(name, &mon->events);
-	if (ret)
-		return ret;
-	if (client_pid(mon->events) != pid)
-		return -ESRCH;
 	args = json_object_new_object();
 	json_object_object_add(args, "enabled", json_object_new_boolean(false));
-	ret = hv_client_call(mon->client, "events", args, NULL, NULL);
+	ret = hv_client_call(*client, "events", args, NULL, NULL);
 	json_object_put(args);
+	if (ret)
+		g_clear_pointer(client, hv_client_close);
 	return ret;
+}
+
+static int clients_open(struct hv_monitor *mon, const char *name, pid_t pid)
+{
+	int ret = commands_open(name, pid, &mon->client);
+
+	return ret ? ret : connection_open(name, pid, &mon->events);
 }
 
 /* Until it listens, it has ended, or the time is over. */
@@ -201,7 +256,7 @@ int hv_monitor_open(virDomainObj *vm, const struct hv_monitor_callbacks *callbac
 	mon->refs = 1;
 	mon->callbacks = callbacks;
 	mon->vm = vm;
-	if (virMutexInit(&mon->lock) < 0) {
+	if (virMutexInit(&mon->lock) < 0 || virMutexInit(&mon->events_lock) < 0) {
 		virReportSystemError(errno, "%s", _("cannot make a lock"));
 		g_free(mon);
 		return -1;
@@ -245,7 +300,9 @@ void hv_monitor_close(virDomainObj *vm)
 	if (!mon)
 		return;
 	/* Wakes the event thread; the descriptor stays open as long as it may read it. */
+	virMutexLock(&mon->events_lock);
 	shutdown(hv_client_fd(mon->events), SHUT_RDWR);
+	virMutexUnlock(&mon->events_lock);
 	monitor_put(mon);
 }
 
@@ -262,7 +319,10 @@ static void call_error(const char *command, const char *refusal, int err)
 			virReportError(VIR_ERR_OPERATION_FAILED, "%s", refusal);
 		break;
 	case -EPIPE:
-		virReportError(VIR_ERR_OPERATION_INVALID, "%s", _("the guest has ended"));
+	case -ECONNREFUSED:
+	case -ENOENT:
+	case -ESRCH:
+		virReportError(VIR_ERR_OPERATION_INVALID, "%s", _("the connection to the vmm has ended"));
 		break;
 	case -ETIMEDOUT:
 		virReportError(VIR_ERR_OPERATION_TIMEOUT, _("the vmm does not answer '%s'"),
@@ -277,9 +337,15 @@ int hv_monitor_call(virDomainObj *vm, const char *command, struct json_object *a
 		    struct json_object **result, int *fd)
 {
 	struct hv_monitor *mon = hv_domain(vm)->mon;
+	g_autofree char *name = g_strdup(vm->def->name);
 	g_autofree char *refusal = NULL;
-	int ret;
+	const pid_t pid = vm->pid;
+	int ret = 0;
 
+	if (result)
+		*result = NULL;
+	if (fd)
+		*fd = -1;
 	if (!mon) {
 		json_object_put(args);
 		virReportError(VIR_ERR_OPERATION_INVALID, "%s",
@@ -290,9 +356,15 @@ int hv_monitor_call(virDomainObj *vm, const char *command, struct json_object *a
 	g_atomic_int_inc(&mon->refs);
 	virObjectUnlock(vm);
 	virMutexLock(&mon->lock);
-	ret = hv_client_call(mon->client, command, args, result, fd);
+	if (!mon->client)
+		ret = commands_open(name, pid, &mon->client);
+	if (!ret)
+		ret = hv_client_call(mon->client, command, args, result, fd);
 	if (ret == -EREMOTEIO)
 		refusal = g_strdup(hv_client_error(mon->client));
+	/* A connection that has broken is of no use; the next command opens another. */
+	if (ret == -EPIPE || ret == -EPROTO)
+		g_clear_pointer(&mon->client, hv_client_close);
 	virMutexUnlock(&mon->lock);
 	json_object_put(args);
 	monitor_put(mon);

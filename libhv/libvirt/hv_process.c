@@ -357,7 +357,7 @@ static void process_abort(virDomainObj *vm)
 
 	virErrorPreserveLast(&error);
 	if (vm->pid > 0 && virDomainObjIsActive(vm)) {
-		kill(vm->pid, SIGTERM);
+		kill(vm->pid, SIGINT);
 		for (i = 0; i < 100 && kill(vm->pid, 0) == 0; i++) {
 			if (i == 50)
 				kill(vm->pid, SIGKILL);
