@@ -322,7 +322,8 @@ static void call_error(const char *command, const char *refusal, int err)
 	case -ECONNREFUSED:
 	case -ENOENT:
 	case -ESRCH:
-		virReportError(VIR_ERR_OPERATION_INVALID, "%s", _("the connection to the vmm has ended"));
+		virReportError(VIR_ERR_OPERATION_INVALID, "%s",
+			       _("the connection to the vmm has ended"));
 		break;
 	case -ETIMEDOUT:
 		virReportError(VIR_ERR_OPERATION_TIMEOUT, _("the vmm does not answer '%s'"),
