@@ -99,3 +99,22 @@ libvirtd_stop()
 	kill "$libvirtd"
 	wait "$libvirtd"
 }
+
+# talk DOMAIN GREETING KEYS PATTERN: on the domain's console types KEYS once GREETING is there,
+# waits for PATTERN unless it is empty, and leaves. What was there to read is in $TMPDIR/said.
+talk()
+{
+	rm -f "$TMPDIR/keys" "$TMPDIR/said"
+	mkfifo "$TMPDIR/keys"
+	timeout $((120 * ${HV_SLOW:-1})) script -qefc "virsh -q -c hv:///system console $1" \
+		"$TMPDIR/said" <"$TMPDIR/keys" >/dev/null 2>&1 &
+	talker=$!
+	exec 4>"$TMPDIR/keys"
+	wait_for 90 grep -qs "$2" "$TMPDIR/said"
+	printf '%s' "$3" >&4
+	[ -z "$4" ] || wait_for 60 grep -q "$4" "$TMPDIR/said"
+	printf '\035' >&4
+	exec 4>&-
+	wait $talker
+	grep -q "$2" "$TMPDIR/said" && { [ -z "$4" ] || grep -q "$4" "$TMPDIR/said"; }
+}
