@@ -36,7 +36,7 @@ endif
 kernels := selftests/testbed/kernels
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(1)/include/generated/utsrelease.h 2>/dev/null)
 
-all: libhv vmm $(if $(wildcard $(KDIR)/Makefile),module,module-missing)
+all: libhv vmm libvirt-if-ready $(if $(wildcard $(KDIR)/Makefile),module,module-missing)
 
 # -- help -----------------------------------------------------------------------------------
 
@@ -45,6 +45,8 @@ help:
 	@echo 'module          hv.ko alone; KDIR=DIR names the kernel headers to build against'
 	@echo 'module-NAME     hv.ko for a kernel of the emulated hosts: 5.10, 6.1, 6.12, newest, sanitizer'
 	@echo 'libhv, vmm      one of the two alone'
+	@echo 'libvirt         the libvirt driver and virthvd, fetching the source of the installed'
+	@echo '                libvirt0 first (9 MB; or LIBVIRT_SRC=DIR); "all" builds them once it is there'
 	@echo 'selftests       the test programs and test guests'
 	@echo 'install         into DESTDIR= PREFIX= (/usr/local); the module only where it was built'
 	@echo 'uninstall       remove what install put there; same DESTDIR= PREFIX='
@@ -53,6 +55,7 @@ help:
 	@echo 'setup           install the packages that building and testing need, by apt-get'
 	@echo 'demo            boot a Debian guest under hv; SHELL=1 stays at its login'
 	@echo 'check           the bounded test set; TEST=NAME runs one test'
+	@echo 'check-libvirt   all tests of the libvirt driver'
 	@echo 'check-full      every test'
 	@echo 'check-sanitizer the kernel tests on a kernel with KASAN, lockdep and others'
 	@echo 'check-kernels   the kernel tests and a guest on every host kernel; KERNELS="5.10 newest"'
@@ -114,6 +117,20 @@ vmm_link = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -pie -o $(1) $(vmm_obj) -L$(BUILD)/lib
 $(BUILD)/vmm/vmm: $(vmm_obj) $(libhv_so) $(BUILD)/libhv/libhv.so
 	@mkdir -p $(@D)
 	$(call say,LD,$@) $(call vmm_link,$@) '-Wl,-rpath,$$ORIGIN/../libhv'
+
+# -- the libvirt driver ---------------------------------------------------------------------
+
+# It has a Makefile of its own: it is built with the headers and flags of libvirt, not with ours.
+libvirt_make = $(MAKE) --no-print-directory -f libhv/libvirt/Makefile BUILD=$(BUILD) \
+	PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) HV_VERSION=$(HV_VERSION) SRC=
+
+libvirt: libhv
+	+@src=$$(libhv/libvirt/source) && libhv/libvirt/ready && $(libvirt_make)"$$src"
+
+libvirt-if-ready: libhv
+	+@if why=$$(libhv/libvirt/source --cached 2>&1 >/dev/null && libhv/libvirt/ready 2>&1); \
+	then $(libvirt_make)"$$(libhv/libvirt/source --cached)"; \
+	else echo "the libvirt driver was not built: $${why#libhv/libvirt/*: }"; fi
 
 # -- the module -----------------------------------------------------------------------------
 
@@ -201,10 +218,16 @@ jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 check-build: setup
 	$(if $(filter sanitizer,$(CHECK_KERNELS)),@selftests/testbed/sanitizer-kernel)
 	+@$(MAKE) --no-print-directory $(jobs) CI=1 libhv vmm selftests
+	+@if libhv/libvirt/source >/dev/null; then $(MAKE) --no-print-directory $(jobs) CI=1 libvirt; \
+	else echo 'without the source of libvirt the tests of its driver are skipped'; fi
 	+@for k in $(CHECK_KERNELS); do $(MAKE) --no-print-directory $(jobs) CI=1 module-$$k || exit; done
 
 check check-full: CHECK_KERNELS := 6.1 6.12
+check-libvirt: CHECK_KERNELS := 6.1
 check-sanitizer: CHECK_KERNELS := sanitizer
+
+check-libvirt: check-build
+	+@BUILD=$(BUILD) selftests/run --set=check-full 'libvirt_*'
 
 check check-full check-sanitizer: check-build
 	+@BUILD=$(BUILD) selftests/run $(@:check%=--set=check%) $(TEST)
@@ -248,6 +271,13 @@ KO = $(wildcard $(BUILD)/kmod-$(RELEASE)/kmod/hv.ko)
 KO_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
 MAN1 := $(wildcard Documentation/man/*.1)
 
+# What is there once "make libvirt" has run. The driver's place is libvirt's, whatever PREFIX is.
+LIBVIRT_BUILT = $(firstword $(wildcard $(BUILD)/libvirt-*/virthvd))
+LIBVIRT_DRIVERS = $(DESTDIR)/usr/lib/$(shell $(CC) -print-multiarch)/libvirt/connection-driver
+SBIN = $(DESTDIR)$(PREFIX)/sbin
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+SOCKETS := $(wildcard libhv/libvirt/systemd/*.socket)
+
 install: libhv vmm
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/hv
 	$(call vmm_link,$(BUILD)/vmm/vmm.install)
@@ -261,21 +291,28 @@ install: libhv vmm
 		>$(DESTDIR)$(LIBDIR)/pkgconfig/libhv.pc
 	$(if $(MAN1),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(MAN1))
 	$(if $(KO),install -D -m 644 -t $(KO_DIR) $(KO) && strip --strip-debug $(KO_DIR)/hv.ko,@echo 'no hv.ko for $(KDIR) was built, none installed')
+	$(if $(LIBVIRT_BUILT),install -D -m 644 -t $(LIBVIRT_DRIVERS) $(dir $(LIBVIRT_BUILT))libvirt_driver_hv.so)
+	$(if $(LIBVIRT_BUILT),install -D -m 755 -t $(SBIN) $(LIBVIRT_BUILT))
+	$(if $(LIBVIRT_BUILT),install -D -m 644 -t $(DESTDIR)/etc/libvirt libhv/libvirt/virthvd.conf)
+	$(if $(LIBVIRT_BUILT),install -D -m 644 -t $(UNITS) $(SOCKETS))
+	$(if $(LIBVIRT_BUILT),sed 's|@SBINDIR@|$(PREFIX)/sbin|' libhv/libvirt/systemd/virthvd.service.in >$(UNITS)/virthvd.service)
 	$(if $(DESTDIR),,ldconfig $(if $(KO),&& depmod $(RELEASE)))
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/vmm $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/libhv.so \
 		$(DESTDIR)$(LIBDIR)/pkgconfig/libhv.pc $(MAN1:Documentation/man/%=$(DESTDIR)$(PREFIX)/share/man/man1/%)
 	rm -rf $(DESTDIR)$(PREFIX)/include/hv
+	rm -f $(LIBVIRT_DRIVERS)/libvirt_driver_hv.so $(SBIN)/virthvd $(DESTDIR)/etc/libvirt/virthvd.conf \
+		$(SOCKETS:libhv/libvirt/systemd/%=$(UNITS)/%) $(UNITS)/virthvd.service
 	$(if $(RELEASE),rm -f $(KO_DIR)/hv.ko)
 	$(if $(DESTDIR),,ldconfig $(if $(RELEASE),&& depmod $(RELEASE)))
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help libhv vmm module module-missing module-5.10 module-6.1 module-6.12 \
-	module-newest module-sanitizer selftests setup check-build check check-full check-sanitizer \
-	check-kernels sanitizer-kernel demo bench deb install uninstall clean
+.PHONY: all help libhv vmm libvirt libvirt-if-ready module module-missing module-5.10 module-6.1 module-6.12 \
+	module-newest module-sanitizer selftests setup check-build check check-full check-libvirt \
+	check-sanitizer check-kernels sanitizer-kernel demo bench deb install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 

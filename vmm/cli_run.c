@@ -434,7 +434,7 @@ static int default_cmdline(struct run *run)
 	char text[8192];
 	int n;
 
-	if (!run->vm.boot->loader->linux_cmdline)
+	if (!run->vm.boot->loader->linux_cmdline || config_bool(c, "cmdline_exact"))
 		return 0;
 	n = snprintf(text, sizeof(text), "%s", cmdline);
 	if (!cmdline_has(cmdline, "console=") && strcmp(config_string(c, "console"), "none"))

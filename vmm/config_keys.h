@@ -11,6 +11,7 @@
 { "kernel", CONFIG_STRING, NULL, NULL, 0, 0, "bzImage, ELF with PVH note, or multiboot image" },
 { "initrd", CONFIG_STRING, NULL, NULL, 0, 0, "initial RAM disk, or first multiboot module" },
 { "cmdline", CONFIG_STRING, NULL, NULL, 0, 0, "kernel command line" },
+{ "cmdline_exact", CONFIG_BOOL, "false", NULL, 0, 0, "add neither console= nor root= to cmdline" },
 { "module.#", CONFIG_STRING, NULL, NULL, 0, 0, "multiboot module: FILE [arguments]" },
 { "console", CONFIG_STRING, "stdio", NULL, 0, 0, "stdio, none, or socket=PATH" },
 { "disk.#.path", CONFIG_STRING, NULL, NULL, 0, 0, "raw image file or block device" },

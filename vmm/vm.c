@@ -94,7 +94,10 @@ static void request_post(struct vm *vm)
 void vm_request_stop(struct vm *vm, enum vm_cause cause, int status, const char *text)
 {
 	pthread_mutex_lock(&vm->lock);
-	if (!vm->want_stop) {
+	if (cause == VM_CAUSE_POWER_OFF && vm->restart) {
+		vm->want_reset = true;
+		snprintf(vm->reset_text, sizeof(vm->reset_text), "power-off to restart");
+	} else if (!vm->want_stop) {
 		vm->want_stop = true;
 		vm->cause = cause;
 		vm->exit_status = cause_status(cause, status);
@@ -102,6 +105,13 @@ void vm_request_stop(struct vm *vm, enum vm_cause cause, int status, const char 
 	}
 	pthread_mutex_unlock(&vm->lock);
 	request_post(vm);
+}
+
+void vm_set_restart(struct vm *vm, bool restart)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->restart = restart;
+	pthread_mutex_unlock(&vm->lock);
 }
 
 void vm_request_reset(struct vm *vm, const char *text)
@@ -228,6 +238,7 @@ int vm_reset(struct vm *vm, const char *text)
 	int ret;
 
 	guest_stop(vm);
+	vm_set_restart(vm, false);
 	log_info(vm, "reset: %s", text);
 	device_reset_all(vm);
 	vm->clock_saved = false;	/* nobody is left who would miss the time */

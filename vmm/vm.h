@@ -89,6 +89,7 @@ struct vm {
 	bool want_reset;
 	bool want_stop;
 	bool want_pause;
+	bool restart;			/* the next power-off becomes a reset */
 	const char *pause_reason;
 	char reset_text[80];
 	struct loop_call request_call;
@@ -117,6 +118,8 @@ static inline uint64_t vm_clock_ns(struct vm *vm)
 void vm_request_stop(struct vm *vm, enum vm_cause cause, int status, const char *text);
 void vm_request_reset(struct vm *vm, const char *text);
 void vm_request_pause(struct vm *vm, const char *reason);
+/* Whether the guest's next power-off is to be a reset instead of its end. */
+void vm_set_restart(struct vm *vm, bool restart);
 /* True while a request waits: the vCPU loop must not enter the guest. */
 bool vm_request_pending(struct vm *vm);
 

@@ -206,6 +206,8 @@ static struct json_object *cmd_stop(struct request *req)
 	if (req->vm->pause_count)
 		return refuse(req, "paused", "a paused guest cannot hear its power button: resume "
 			      "it, or stop it with force");
+	v = json_object_object_get(req->args, "restart");
+	vm_set_restart(req->vm, v && json_object_get_boolean(v));
 	platform_power_button(req->vm);
 	return json_object_new_object();
 }
@@ -263,7 +265,7 @@ static const struct command commands[] = {
 	{ "info", "status, boot images, threads, devices", cmd_info },
 	{ "config", "the configuration tree the guest runs from", cmd_config },
 	{ "stats", "counters of the VM, its vCPUs and devices", cmd_stats },
-	{ "stop", "press the power button; force: end at once", cmd_stop },
+	{ "stop", "press the power button; force: end at once; restart: and reset", cmd_stop },
 	{ "reset", "reset the guest", cmd_reset },
 	{ "pause", "stop the guest where it is", cmd_pause },
 	{ "resume", "let a paused guest go on", cmd_resume },

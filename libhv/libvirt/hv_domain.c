@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * hv_domain.c - a domain as the driver sees it: defaults, checks, private data
+ * (hv_domain.h).
+ *
+ * hv_elements.c has let through what it may contain; here what it says is
+ * checked.  Nothing here touches the host: a domain may be defined before its
+ * files exist.
+ */
+#include <config.h>
+
+#include "hv_domain.h"
+
+#include "datatypes.h"
+#include "domain_event.h"
+#include "hv/control.h"
+#include "hv_console.h"
+#include "hv_elements.h"
+#include "hv_monitor.h"
+#include "virclosecallbacks.h"
+#include "virerror.h"
+#include "virlog.h"
+#include "virutil.h"
+#include "virxml.h"
+
+#define VIR_FROM_THIS HV_FROM
+
+VIR_LOG_INIT("hv.hv_domain");
+
+#define unsupported(...)	virReportError(VIR_ERR_CONFIG_UNSUPPORTED, __VA_ARGS__)
+
+/* ---- private data ---- */
+
+static void *domain_private_new(void *opaque)
+{
+	struct hv_domain *domain = g_new0(struct hv_domain, 1);
+
+	domain->driver = opaque;
+	domain->console = hv_console_new();
+	if (!domain->console) {
+		g_free(domain);
+		return NULL;
+	}
+	domain->end_reason = -1;
+	return domain;
+}
+
+static void domain_private_free(void *opaque)
+{
+	struct hv_domain *domain = opaque;
+
+	hv_console_free(domain->console);
+	virCgroupFree(domain->cgroup);
+	g_free(domain->machine_name);
+	g_free(domain->vcpu_tid);
+	g_free(domain);
+}
+
+static int domain_private_format(virBuffer *buf, virDomainObj *vm)
+{
+	virBufferAsprintf(buf, "<vmm starttime='%llu'/>\n", hv_domain(vm)->start_time);
+	return 0;
+}
+
+static int domain_private_parse(xmlXPathContextPtr ctxt, virDomainObj *vm,
+				virDomainDefParserConfig *config)
+{
+	g_autofree char *text = virXPathString("string(./vmm/@starttime)", ctxt);
+
+	(void)config;
+	hv_domain(vm)->start_time = text ? g_ascii_strtoull(text, NULL, 10) : 0;
+	return 0;
+}
+
+static virDomainXMLPrivateDataCallbacks private_callbacks = {
+	.alloc = domain_private_new,
+	.free = domain_private_free,
+	.format = domain_private_format,
+	.parse = domain_private_parse,
+};
+
+/* ---- defaults ---- */
+
+static int domain_basics(virDomainDef *def, void *opaque)
+{
+	struct hv_driver *driver = opaque;
+
+	if (!def->emulator)
+		def->emulator = g_strdup(driver->vmm);
+	return 0;
+}
+
+/* Writes down what every guest has, so that dumpxml says it. */
+static int domain_defaults(virDomainDef *def, unsigned int flags, void *opaque, void *parse_opaque)
+{
+	(void)flags;
+	(void)opaque;
+	(void)parse_opaque;
+	if (!def->os.machine)
+		def->os.machine = g_strdup(HV_MACHINE);
+	def->features[VIR_DOMAIN_FEATURE_ACPI] = VIR_TRISTATE_SWITCH_ON;
+	def->features[VIR_DOMAIN_FEATURE_APIC] = VIR_TRISTATE_SWITCH_ON;
+	if (!def->cpu) {
+		def->cpu = virCPUDefNew();
+		def->cpu->type = VIR_CPU_TYPE_GUEST;
+		def->cpu->mode = VIR_CPU_MODE_HOST_PASSTHROUGH;
+	}
+	def->cpu->check = VIR_CPU_CHECK_NONE;
+	def->cpu->migratable = VIR_TRISTATE_SWITCH_OFF;
+	if (!def->memballoon) {
+		def->memballoon = g_new0(virDomainMemballoonDef, 1);
+		def->memballoon->model = VIR_DOMAIN_MEMBALLOON_MODEL_NONE;
+	}
+	return 0;
+}
+
+static int device_defaults(virDomainDeviceDef *dev, const virDomainDef *def, unsigned int flags,
+			   void *opaque, void *parse_opaque)
+{
+	(void)def;
+	(void)flags;
+	(void)opaque;
+	(void)parse_opaque;
+	switch (dev->type) {
+	case VIR_DOMAIN_DEVICE_NET:
+		if (dev->data.net->model == VIR_DOMAIN_NET_MODEL_UNKNOWN &&
+		    !dev->data.net->modelstr)
+			dev->data.net->model = VIR_DOMAIN_NET_MODEL_VIRTIO;
+		break;
+	case VIR_DOMAIN_DEVICE_DISK:
+		if (dev->data.disk->src->format <= VIR_STORAGE_FILE_NONE)
+			dev->data.disk->src->format = VIR_STORAGE_FILE_RAW;
+		break;
+	case VIR_DOMAIN_DEVICE_CHR:
+		if (dev->data.chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_SERIAL) {
+			if (!dev->data.chr->targetType)
+				dev->data.chr->targetType = VIR_DOMAIN_CHR_SERIAL_TARGET_TYPE_ISA;
+			if (!dev->data.chr->targetModel)
+				dev->data.chr->targetModel =
+					VIR_DOMAIN_CHR_SERIAL_TARGET_MODEL_ISA_SERIAL;
+		}
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+static int disk_compare(const void *a, const void *b)
+{
+	const virDomainDiskDef *const *x = a, *const *y = b;
+
+	return virDiskNameToIndex((*x)->dst) - virDiskNameToIndex((*y)->dst);
+}
+
+/*
+ * The vmm chooses PCI addresses, in the order of its configuration.  So that is the
+ * order of the names: the guest's vda is the one that is called so here.
+ */
+static int addresses_assign(virDomainDef *def, unsigned int flags, void *opaque,
+			    void *parse_opaque)
+{
+	(void)flags;
+	(void)opaque;
+	(void)parse_opaque;
+	if (def->ndisks)
+		qsort(def->disks, def->ndisks, sizeof(*def->disks), disk_compare);
+	return 0;
+}
+
+/* ---- checks ---- */
+
+static int disk_validate(const virDomainDiskDef *disk)
+{
+	if (disk->bus != VIR_DOMAIN_DISK_BUS_VIRTIO) {
+		unsupported(_("disk <target dev='%s'> on bus '%s' is not supported by hv; name it "
+			      "vda, vdb, ... with bus='virtio'"), disk->dst,
+			    virDomainDiskBusTypeToString(disk->bus));
+		return -1;
+	}
+	if (!disk->src->path || !*disk->src->path) {
+		unsupported(_("disk '%s' has no <source>"), disk->dst);
+		return -1;
+	}
+	return 0;
+}
+
+static int net_validate(const virDomainNetDef *net)
+{
+	if (net->model != VIR_DOMAIN_NET_MODEL_VIRTIO) {
+		unsupported(_("interface <model type='%s'> is not supported by hv; give "
+			      "<model type='virtio'/>"), virDomainNetGetModelString(net));
+		return -1;
+	}
+	if (net->type == VIR_DOMAIN_NET_TYPE_USER && net->ifname) {
+		unsupported("%s",
+			    _("<target dev=...> of an interface of type 'user' is not supported "
+			      "by hv"));
+		return -1;
+	}
+	if (net->managed_tap == VIR_TRISTATE_BOOL_NO &&
+	    (net->type != VIR_DOMAIN_NET_TYPE_ETHERNET || !net->ifname)) {
+		unsupported("%s", _("<target managed='no'> is for an interface of type 'ethernet' "
+				    "with the name of a tap device"));
+		return -1;
+	}
+	return 0;
+}
+
+static int controller_validate(const virDomainControllerDef *c)
+{
+	if (c->type == VIR_DOMAIN_CONTROLLER_TYPE_VIRTIO_SERIAL ||
+	    (c->type == VIR_DOMAIN_CONTROLLER_TYPE_PCI &&
+	     c->model == VIR_DOMAIN_CONTROLLER_MODEL_PCIE_ROOT) ||
+	    (c->type == VIR_DOMAIN_CONTROLLER_TYPE_USB &&
+	     c->model == VIR_DOMAIN_CONTROLLER_MODEL_USB_NONE))
+		return 0;
+	unsupported(_("<controller type='%s'> of this model is not supported by hv; it has pci "
+		      "'pcie-root' and usb 'none'"), virDomainControllerTypeToString(c->type));
+	return -1;
+}
+
+static int device_validate(const virDomainDeviceDef *dev, const virDomainDef *def, void *opaque,
+			   void *parse_opaque)
+{
+	(void)def;
+	(void)opaque;
+	(void)parse_opaque;
+	switch (dev->type) {
+	case VIR_DOMAIN_DEVICE_DISK:
+		return disk_validate(dev->data.disk);
+	case VIR_DOMAIN_DEVICE_NET:
+		return net_validate(dev->data.net);
+	case VIR_DOMAIN_DEVICE_CONTROLLER:
+		return controller_validate(dev->data.controller);
+	case VIR_DOMAIN_DEVICE_CHR:
+	case VIR_DOMAIN_DEVICE_RNG:
+	case VIR_DOMAIN_DEVICE_PANIC:
+	case VIR_DOMAIN_DEVICE_MEMBALLOON:
+	case VIR_DOMAIN_DEVICE_VIDEO:
+		return 0;
+	default:
+		unsupported(_("device '%s' is not supported by hv"),
+			    virDomainDeviceTypeToString(dev->type));
+		return -1;
+	}
+}
+
+/* The timers a PC has are there, and those it has not are not: no way to choose. */
+static int clock_validate(const virDomainClockDef *clock)
+{
+	size_t i;
+
+	for (i = 0; i < clock->ntimers; i++) {
+		const virDomainTimerDef *t = clock->timers[i];
+		const bool has = t->name != VIR_DOMAIN_TIMER_NAME_HPET;
+
+		if (t->present == virTristateBoolFromBool(!has)) {
+			unsupported(_("<timer name='%s' present='%s'> is not supported by hv"),
+				    virDomainTimerNameTypeToString(t->name),
+				    virTristateBoolTypeToString(t->present));
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int cpu_validate(const virDomainDef *def)
+{
+	const unsigned int vcpus = virDomainDefGetVcpusMax(def);
+
+	if (vcpus > HV_VCPUS_MAX) {
+		unsupported(_("<vcpu>: hv has at most %u"), HV_VCPUS_MAX);
+		return -1;
+	}
+	if (virDomainDefGetVcpus(def) != vcpus) {
+		unsupported("%s",
+			    _("<vcpu current=...>: hv cannot add vCPUs to a running guest; it "
+			      "must be their number"));
+		return -1;
+	}
+	if (def->cpu && def->cpu->cores && def->cpu->cores != vcpus) {
+		unsupported(_("<cpu><topology cores='%u'>: with hv each of the %u vCPUs is a core"),
+			    def->cpu->cores, vcpus);
+		return -1;
+	}
+	return 0;
+}
+
+/* One serial line, and at most one console of each kind. */
+static int consoles_validate(const virDomainDef *def)
+{
+	size_t i, serial = 0, virtio = 0;
+
+	if (def->nserials > 1) {
+		unsupported("%s", _("<serial>: hv connects one serial line, port 0"));
+		return -1;
+	}
+	for (i = 0; i < def->nconsoles; i++) {
+		if (def->consoles[i]->targetType == VIR_DOMAIN_CHR_CONSOLE_TARGET_TYPE_VIRTIO)
+			virtio++;
+		else
+			serial++;
+		if (def->consoles[i]->source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
+		    def->consoles[i]->targetType == VIR_DOMAIN_CHR_CONSOLE_TARGET_TYPE_VIRTIO) {
+			unsupported("%s", _("<console type='unix'> is for the serial console"));
+			return -1;
+		}
+	}
+	if (serial > 1 || virtio > 1) {
+		unsupported("%s", _("<console>: hv has one console on the serial line and one on "
+				    "virtio"));
+		return -1;
+	}
+	return 0;
+}
+
+static int domain_validate(const virDomainDef *def, void *opaque, void *parse_opaque)
+{
+	(void)opaque;
+	(void)parse_opaque;
+	if (!hv_control_name_valid(def->name)) {
+		unsupported(
+			_("<name> '%s': hv takes letters, digits, '.', '_' and '-', at most 60, "
+			  "beginning with a letter or digit"),
+			def->name);
+		return -1;
+	}
+	if (!def->os.kernel) {
+		unsupported("%s", _("<os>: hv has no firmware yet, so <kernel> is needed; "
+				    "virt-install --boot kernel=FILE,initrd=FILE,kernel_args=..."));
+		return -1;
+	}
+	if (virDomainDefGetMemoryTotal(def) < 1024) {
+		unsupported("%s", _("<memory>: a guest of hv has at least 1 MiB"));
+		return -1;
+	}
+	if (def->mem.cur_balloon != virDomainDefGetMemoryTotal(def)) {
+		unsupported("%s",
+			    _("<currentMemory>: hv has no balloon yet; it must be the same as "
+			      "<memory>"));
+		return -1;
+	}
+	if (def->mem.source == VIR_DOMAIN_MEMORY_SOURCE_FILE) {
+		unsupported("%s", _("<memoryBacking><source type='file'> is not supported by hv"));
+		return -1;
+	}
+	if (def->nrngs > 1 || def->npanics > 1) {
+		unsupported("%s", _("<rng>, <panic>: hv has at most one of each"));
+		return -1;
+	}
+	if (cpu_validate(def) < 0 || clock_validate(&def->clock) < 0)
+		return -1;
+	return consoles_validate(def);
+}
+
+static virDomainDefParserConfig parser_config = {
+	.domainPostParseBasicCallback = domain_basics,
+	.domainPostParseCallback = domain_defaults,
+	.devicesPostParseCallback = device_defaults,
+	.assignAddressesCallback = addresses_assign,
+	.domainValidateCallback = domain_validate,
+	.deviceValidateCallback = device_validate,
+	.features = VIR_DOMAIN_DEF_FEATURE_FW_AUTOSELECT,
+	.macPrefix = { 0x52, 0x54, 0x00 },
+	.defArch = VIR_ARCH_X86_64,
+};
+
+virDomainXMLOption *hv_domain_xmlopt_new(struct hv_driver *driver)
+{
+	virDomainXMLOption *xmlopt;
+
+	parser_config.priv = driver;
+	xmlopt = virDomainXMLOptionNew(&parser_config, &private_callbacks, NULL, NULL, NULL, NULL);
+	if (xmlopt)
+		virDomainXMLOptionSetCloseCallbackAlloc(xmlopt, virCloseCallbacksDomainAlloc);
+	return xmlopt;
+}
+
+virDomainDef *hv_domain_parse(struct hv_driver *driver, const char *xml, unsigned int flags)
+{
+	g_autofree char *plain = NULL;
+
+	if (hv_elements_check(xml, &plain) < 0)
+		return NULL;
+	return virDomainDefParseString(plain ? plain : xml, driver->xmlopt, NULL, flags);
+}
+
+/* ---- helpers of the methods ---- */
+
+virDomainObj *hv_domain_get(virDomainPtr dom)
+{
+	struct hv_driver *driver = dom->conn->privateData;
+	virDomainObj *vm = virDomainObjListFindByUUID(driver->domains, dom->uuid);
+	char uuid[VIR_UUID_STRING_BUFLEN];
+
+	if (!vm) {
+		virUUIDFormat(dom->uuid, uuid);
+		virReportError(VIR_ERR_NO_DOMAIN, _("no domain with uuid %s (%s)"), uuid,
+			       dom->name);
+	}
+	return vm;
+}
+
+int hv_domain_save_status(virDomainObj *vm)
+{
+	struct hv_driver *driver = hv_domain(vm)->driver;
+
+	return virDomainObjSave(vm, driver->xmlopt, driver->state_dir);
+}
+
+int hv_domain_save_config(virDomainObj *vm)
+{
+	struct hv_driver *driver = hv_domain(vm)->driver;
+
+	return virDomainDefSave(vm->newDef ? vm->newDef : vm->def, driver->xmlopt,
+				driver->config_dir);
+}
+
+void hv_domain_event(struct hv_driver *driver, virObjectEvent *event)
+{
+	virObjectEventStateQueue(driver->events, event);
+}
+
+void hv_domain_event_lifecycle(virDomainObj *vm, int type, int detail)
+{
+	hv_domain_event(hv_domain(vm)->driver, virDomainEventLifecycleNewFromObj(vm, type, detail));
+}
