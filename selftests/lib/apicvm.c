@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "../ktap.h"
 #include "apicvm.h"
@@ -172,13 +173,22 @@ static struct runner {
 	atomic_bool stop;
 } runners[64];
 
+/* Between taking an interrupt and the end of its handler: whoever set another RIP now would
+ * leave it in service for ever. */
+static bool in_handler(struct hv_vcpu *v)
+{
+	uint64_t rip = hv_vcpu_regs(v)->rip;
+
+	return rip >= CODE && rip < CODE + 0x1800;
+}
+
 static void *runner(void *arg)
 {
 	struct runner *r = arg;
 	struct hv_vcpu *v = r->a->t.vcpu[r->vcpu];
 	int err;
 
-	while (!atomic_load(&r->stop)) {
+	while (!atomic_load(&r->stop) || in_handler(v)) {
 		err = hv_vcpu_run(v);
 		if (err && err != -EINTR)
 			ktap_bail("vCPU %u: %s", r->vcpu, strerror(-err));
@@ -215,10 +225,18 @@ void avm_stop(struct avm *a, uint32_t vcpu)
 	struct hv_vcpu *v = a->t.vcpu[vcpu];
 	struct hv_mp *mp = hv_vcpu_group(v, HV_GROUP_MP);
 	struct runner *r = &runners[vcpu];
+	int err;
 
 	atomic_store(&r->stop, true);
-	hv_vcpu_kick(v);
-	pthread_join(r->thread, NULL);
+	do {
+		struct timespec soon;
+
+		hv_vcpu_kick(v);
+		clock_gettime(CLOCK_REALTIME, &soon);
+		soon.tv_sec += soon.tv_nsec >= 990000000;
+		soon.tv_nsec = (soon.tv_nsec + 10000000) % 1000000000;
+		err = pthread_timedjoin_np(r->thread, NULL, &soon);
+	} while (err == ETIMEDOUT);
 	/* A new RIP does not wake what is in HLT. */
 	if (hv_vcpu_get_state(v, HV_GROUP(HV_GROUP_MP)) == 0 && mp->state == HV_MP_HALTED) {
 		mp->state = HV_MP_RUNNABLE;
