@@ -135,6 +135,17 @@ void device_reset_all(struct vm *vm)
 	}
 }
 
+int device_rebind_all(struct vm *vm)
+{
+	struct device *dev;
+	int ret = 0;
+
+	for (dev = vm->devices; dev && !ret; dev = dev->next)
+		if (dev->type->rebind)
+			ret = dev->type->rebind(dev);
+	return ret;
+}
+
 void device_pause_all(struct vm *vm)
 {
 	struct device *dev;

@@ -80,6 +80,9 @@ struct device_type {
 	void (*destroy)(struct device *dev);
 	/* To power-on state; vCPUs are parked and pause was called. */
 	void (*reset)(struct device *dev);
+	/* The module's VM object is a new one (vm_rebuild()): bind to it what was bound to
+	 * the old.  Everything is paused.  0 or -errno.  May be NULL. */
+	int (*rebind)(struct device *dev);
 	/*
 	 * pause: take no new work; return when no request is in flight and none
 	 * can begin (vCPUs are parked, I/O threads still run so that they can
@@ -120,6 +123,7 @@ const struct device_type *device_type_find(const char *name);
 void device_type_each(void (*fn)(const struct device_type *type, void *opaque), void *opaque);
 
 void device_reset_all(struct vm *vm);
+int device_rebind_all(struct vm *vm);
 void device_pause_all(struct vm *vm);
 void device_resume_all(struct vm *vm);
 

@@ -63,6 +63,7 @@ int irq_msi_send(struct vm *vm, uint64_t address, uint32_t data)
 
 void irq_intr_set(struct vm *vm, bool level)
 {
+	__atomic_store_n(&vm->irq.intr, level, __ATOMIC_RELAXED);
 	if (vm->hv)
 		hv_set_line(vm->hv, HV_LINE_INTR, level);
 }
@@ -186,18 +187,52 @@ out:
 
 int irq_msi_init(struct irq_msi *msi, struct vm *vm)
 {
+	int ret;
+
 	*msi = (struct irq_msi){ .vm = vm, .masked = true, .fd = -1 };
-	return -pthread_mutex_init(&msi->lock, NULL);
+	ret = -pthread_mutex_init(&msi->lock, NULL);
+	if (!ret) {
+		msi->next = vm->irq.msis;
+		vm->irq.msis = msi;
+	}
+	return ret;
 }
 
 void irq_msi_destroy(struct irq_msi *msi)
 {
+	struct irq_msi **p = &msi->vm->irq.msis;
+
+	while (*p && *p != msi)
+		p = &(*p)->next;
+	if (*p)
+		*p = msi->next;
 	if (msi->fd >= 0) {
 		hv_irqfd_deassign(msi->vm->hv, msi->fd);
 		close(msi->fd);
 	}
 	pthread_mutex_destroy(&msi->lock);
 	msi->fd = -1;
+}
+
+int irq_rebind(struct vm *vm, struct hv_vm *old)
+{
+	struct irq_msi *msi;
+	bool pending;
+	int ret;
+
+	for (msi = vm->irq.msis; msi; msi = msi->next) {
+		if (msi->fd < 0)
+			continue;
+		pending = false;
+		hv_irqfd_update(old, msi->fd, msi->address, msi->data, msi->masked, &pending);
+		ret = hv_irqfd_assign(vm->hv, msi->fd, msi->address, msi->data, msi->masked);
+		if (ret < 0)
+			return ret;
+		if (pending)
+			eventfd_signal(msi->fd);
+	}
+	return hv_set_line(vm->hv, HV_LINE_INTR,
+			   __atomic_load_n(&vm->irq.intr, __ATOMIC_RELAXED));
 }
 
 int irq_init(struct vm *vm)

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct hv_vm;
 struct vm;
 
 #define IRQ_PINS	24
@@ -38,8 +39,12 @@ struct irq_pin {
 	} sink[IRQ_SINKS];	/* set before vCPUs run */
 };
 
+struct irq_msi;
+
 struct irq {
 	struct irq_pin pin[IRQ_PINS];
+	struct irq_msi *msis;	/* all of the devices'; fixed while vCPUs run */
+	bool intr;		/* the 8259's output; atomic */
 };
 
 struct irq_line {
@@ -70,6 +75,7 @@ struct irq_msi {
 	bool masked;
 	bool pending;		/* raised while masked (without eventfd) */
 	int fd;			/* eventfd bound as irqfd, or -1 */
+	struct irq_msi *next;	/* vm->irq.msis */
 };
 
 /* Starts masked, not pending, without eventfd. */
@@ -96,6 +102,9 @@ void irq_msi_latch(struct irq_msi *msi);
 /* An MSI that no object stands for: the IOAPIC's messages.  @data bit 15 set
  * means level (contract 1).  Returns targets reached, or -errno. */
 int irq_msi_send(struct vm *vm, uint64_t address, uint32_t data);
+/* vm->hv has taken the place of @old, of the same guest: what was bound there, or waits
+ * there, goes over.  Everything is paused.  0 or -errno. */
+int irq_rebind(struct vm *vm, struct hv_vm *old);
 /* The 8259's INTR output. */
 void irq_intr_set(struct vm *vm, bool level);
 

@@ -392,6 +392,29 @@ static int ram_register(struct vm *vm)
 	return vm->hv ? hv_set_slots(vm->hv, list, i) : 0;
 }
 
+int memory_rebind(struct vm *vm)
+{
+	struct memory *mem = &vm->memory;
+	struct hv_slot list[64];		/* slot_ids has as many bits */
+	struct memory_slot *s;
+	unsigned int n = 0;
+	int ret;
+
+	ret = ram_register(vm);
+	if (ret)
+		return ret;
+	pthread_rwlock_rdlock(&mem->lock);
+	for (s = mem->slots; s; s = s->next)
+		if (s->mapped && s->id >= mem->nr_ram)
+			list[n++] = (struct hv_slot){
+				.id = s->id, .flags = s->readonly ? HV_SLOT_READONLY : 0,
+				.gpa = s->gpa, .size = s->size, .hva = (uintptr_t)s->hva,
+			};
+	ret = n ? hv_set_slots(vm->hv, list, n) : 0;
+	pthread_rwlock_unlock(&mem->lock);
+	return ret;
+}
+
 int memory_create(struct vm *vm)
 {
 	struct memory *mem = &vm->memory;

@@ -87,6 +87,8 @@ struct memory {
 /* Allocates and maps RAM for vm->config's "memory"; with vm->hv set the slots
  * are given to the module too. */
 int memory_create(struct vm *vm);
+/* Gives all of it to vm->hv, a VM object that has none yet.  0 or -errno. */
+int memory_rebind(struct vm *vm);
 void memory_destroy(struct vm *vm);
 
 /*

@@ -388,6 +388,73 @@ static void vcpu_image(struct vcpu *vcpu, const struct hv_info *info, bool save)
 	}
 }
 
+/*
+ * Serves what the module still has to say of the last exit (an EOI that is owed), so that
+ * the state groups are all there is.
+ */
+static int vcpu_drain(struct vcpu *vcpu)
+{
+	int ret, turns;
+
+	for (turns = 0; turns < 64; turns++) {
+		ret = hv_vcpu_kick(vcpu->hv);
+		if (!ret)
+			ret = hv_vcpu_run(vcpu->hv);
+		if (ret && ret != -EINTR)
+			return ret;
+		if (!ret && vcpu->hv->run->exit_reason == HV_EXIT_KICK)
+			return hv_vcpu_get_state(vcpu->hv, vcpu_groups(vcpu->hv));
+		if (!ret)
+			vcpu_exit(vcpu);
+	}
+	return -EBUSY;
+}
+
+static int vcpu_copy(struct vcpu *vcpu, struct hv_vm *to, const struct hv_info *info,
+		     struct hv_vcpu **new)
+{
+	unsigned int i;
+	int ret;
+
+	ret = vcpu_drain(vcpu);
+	if (!ret)
+		ret = hv_vcpu_create(to, vcpu->id, new);
+	if (ret)
+		return ret;
+	for (i = 0; i < HV_GROUP_COUNT; i++)
+		if ((*new)->group[i])
+			memcpy((*new)->group[i], vcpu->hv->group[i], info->group[i].size);
+	return hv_vcpu_set_state(*new, vcpu_groups(*new));
+}
+
+int vcpus_rebuild(struct vm *vm, struct hv_vm *old)
+{
+	struct hv_vcpu **new = calloc(vm->nr_vcpus, sizeof(struct hv_vcpu *)), *hv;
+	struct hv_vm *to = vm->hv;
+	struct hv_info info;
+	unsigned int i;
+	int ret;
+
+	if (!new)
+		return -ENOMEM;
+	ret = hv_get_info(vm->hv_dev, &info);
+	/* What an exit still does, it does to the old one. */
+	vm->hv = old;
+	for (i = 0; !ret && i < vm->nr_vcpus; i++)
+		ret = vcpu_copy(&vm->vcpus[i], to, &info, &new[i]);
+	vm->hv = to;
+	/* Whichever are not wanted go. */
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		hv = ret ? new[i] : vm->vcpus[i].hv;
+		if (!ret)
+			vm->vcpus[i].hv = new[i];
+		if (hv)
+			hv_vcpu_destroy(hv);
+	}
+	free(new);
+	return ret;
+}
+
 static void entry_set(struct hv_vcpu *hv, const struct boot_entry *entry)
 {
 	const uint32_t data = HV_SEG_P | HV_SEG_S | HV_SEG_DB | HV_SEG_G | 0x3;

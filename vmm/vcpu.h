@@ -18,6 +18,7 @@
 struct boot_entry;
 struct hv_callbacks;
 struct hv_vcpu;
+struct hv_vm;
 struct vm;
 
 struct vcpu {
@@ -46,6 +47,11 @@ int vcpus_reset(struct vm *vm, const struct boot_entry *entry);
 void vcpus_kick(struct vm *vm);
 /* Waits until every thread stands; vm->hold must be set. */
 void vcpus_park(struct vm *vm);
+/*
+ * vm->hv has taken the place of @old: a vCPU in it for each, with the state of the one in
+ * @old.  All parked.  On error the vCPUs are those of @old, as they were.
+ */
+int vcpus_rebuild(struct vm *vm, struct hv_vm *old);
 /* Lets them go on; vm->hold must be clear. */
 void vcpus_release(struct vm *vm);
 

@@ -340,6 +340,48 @@ static int signals_create(struct vm *vm)
 	return loop_fd_add(&vm->loop, &vm->signal_fd);
 }
 
+/* ---- a new VM object for the same guest ---- */
+
+int vm_rebuild(struct vm *vm)
+{
+	struct hv_vm *old = vm->hv;
+	struct hv_callbacks cb;
+	int ret;
+
+	guest_stop(vm);
+	vcpu_callbacks(vm, &cb);
+	ret = vm->clock_saved ? hv_vm_create(vm->hv_dev, &cb, 0, &vm->hv) : -EIO;
+	if (ret) {
+		vm->hv = old;
+		goto out;
+	}
+	/* The clock before the state, which holds deadlines on it. */
+	vm->clock.size = sizeof(vm->clock);
+	vm->clock.flags = HV_CLOCK_SET_TSC | HV_CLOCK_SET_NS;
+	ret = hv_set_clock(vm->hv, &vm->clock);
+	if (!ret)
+		ret = cpuid_set(vm);
+	if (!ret)
+		ret = memory_rebind(vm);
+	if (!ret)
+		ret = vcpus_rebuild(vm, old);
+	if (ret) {
+		hv_vm_destroy(vm->hv);
+		vm->hv = old;
+		goto out;
+	}
+	/* The vCPUs live in the new one now: what cannot be bound there is the guest's end. */
+	ret = irq_rebind(vm, old);
+	if (!ret)
+		ret = device_rebind_all(vm);
+	hv_vm_destroy(old);
+	if (ret)
+		vm_request_stop(vm, VM_CAUSE_FAILURE, 0, "its interrupts cannot be bound again");
+out:
+	guest_go(vm);
+	return ret;
+}
+
 /* ---- set-up and end ---- */
 
 void vm_event(struct vm *vm, const char *event, struct json_object *data)

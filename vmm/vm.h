@@ -141,6 +141,13 @@ int vm_start(struct vm *vm);
 /* The main loop until the guest has ended; returns the exit status of vmm(1). */
 int vm_run(struct vm *vm);
 void vm_destroy(struct vm *vm);
+/*
+ * Moves the running guest into a new VM object of the module, with all of its state: nothing
+ * that the guest could notice but the time.  0, or -errno, and the guest goes on in the old
+ * one.  What a snapshot, a clone or a new vmm rests on: that the state groups are complete.
+ * Main loop only.
+ */
+int vm_rebuild(struct vm *vm);
 /* Reset now; main loop only. */
 int vm_reset(struct vm *vm, const char *text);
 /* A listening unix socket at @path, mode 0600; a stale one is replaced, a busy one

@@ -236,6 +236,13 @@ static struct json_object *cmd_resume(struct request *req)
 	return control_status(req->vm);
 }
 
+static struct json_object *cmd_rebuild(struct request *req)
+{
+	int ret = vm_rebuild(req->vm);
+
+	return ret ? refuse(req, "failed", strerror(-ret)) : json_object_new_object();
+}
+
 static struct json_object *cmd_console(struct request *req)
 {
 	int pair[2];
@@ -269,6 +276,7 @@ static const struct command commands[] = {
 	{ "reset", "reset the guest", cmd_reset },
 	{ "pause", "stop the guest where it is", cmd_pause },
 	{ "resume", "let a paused guest go on", cmd_resume },
+	{ "rebuild", "move the guest into a new VM of the module", cmd_rebuild },
 	{ "console", "a descriptor of the guest's console", cmd_console },
 	{ "jobs", "long work under way", cmd_jobs },
 	{ "events", "enabled: whether this connection gets events", NULL },

@@ -532,6 +532,7 @@ const struct device_type virtio_blk_type = {
 	.create = blk_create,
 	.destroy = blk_destroy,
 	.reset = virtio_device_reset,
+	.rebind = virtio_pci_rebind,
 	.pause = virtio_device_pause,
 	.resume = virtio_device_resume,
 	.saving = virtio_device_saving,

@@ -323,6 +323,7 @@ const struct device_type virtio_con_type = {
 	.create = con_create,
 	.destroy = con_destroy,
 	.reset = virtio_device_reset,
+	.rebind = virtio_pci_rebind,
 	.pause = virtio_device_pause,
 	.resume = virtio_device_resume,
 	.saving = virtio_device_saving,

@@ -574,6 +574,7 @@ const struct device_type virtio_net_type = {
 	.create = net_create,
 	.destroy = net_destroy,
 	.reset = virtio_device_reset,
+	.rebind = virtio_pci_rebind,
 	.pause = virtio_device_pause,
 	.resume = virtio_device_resume,
 	.saving = virtio_device_saving,

@@ -314,6 +314,24 @@ static void doorbells_bind(struct virtio_device *vdev, struct virtio_doorbells *
 			db->bound |= 1U << i;
 }
 
+/* A new VM object has no doorbell of ours yet. */
+int virtio_pci_rebind(struct device *dev)
+{
+	struct virtio_device *vdev = (struct virtio_device *)dev;
+	static const uint32_t flags[] = { HV_DOORBELL_PORT, 0 };
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		struct virtio_doorbells *db = &vdev->doorbells[i];
+		uint64_t addr = db->addr;
+
+		db->bound = 0;
+		db->addr = PCI_UNMAPPED;
+		doorbells_bind(vdev, db, flags[i], addr);
+	}
+	return 0;
+}
+
 static void bar_changed(struct pci_device *pci, unsigned int bar)
 {
 	struct virtio_device *vdev = (struct virtio_device *)pci;

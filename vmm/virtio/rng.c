@@ -108,6 +108,7 @@ const struct device_type virtio_rng_type = {
 	.create = rng_create,
 	.destroy = rng_destroy,
 	.reset = virtio_device_reset,
+	.rebind = virtio_pci_rebind,
 	.pause = virtio_device_pause,
 	.resume = virtio_device_resume,
 	.saving = virtio_device_saving,

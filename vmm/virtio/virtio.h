@@ -208,6 +208,7 @@ uint8_t virtio_isr_read(struct virtio_device *vdev);
 void virtio_sync_request(struct virtio_device *vdev);
 void virtio_queue_kick(struct virtio_device *vdev, unsigned int index);
 int virtio_pci_init(struct virtio_device *vdev, const void *args);
+int virtio_pci_rebind(struct device *dev);	/* device_type.rebind */
 void virtio_pci_destroy(struct virtio_device *vdev);
 
 #endif
