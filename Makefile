@@ -36,7 +36,9 @@ endif
 kernels := selftests/testbed/kernels
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(1)/include/generated/utsrelease.h 2>/dev/null)
 
+# Without headers of the running kernel the rest is built; a KDIR that was asked for must be one.
 all: libhv vmm libvirt-if-ready $(if $(wildcard $(KDIR)/Makefile),module,module-missing)
+	@$(if $(and $(filter command,$(origin KDIR)),$(if $(wildcard $(KDIR)/Makefile),,no)),exit 1)
 
 # -- help -----------------------------------------------------------------------------------
 
@@ -152,7 +154,8 @@ module:
 
 module-missing:
 	@echo "hv.ko was not built: no kernel headers in $(KDIR)." \
-		"Install linux-headers-$$(uname -r), or say make KDIR=DIR with the headers of the kernel you want." >&2
+		"Install linux-headers-$$(uname -r), or say make KDIR=DIR with those of the kernel you want," \
+		"e.g. KDIR=/usr/src/linux-headers-VERSION." >&2
 
 # Another release's kernel is built with that release's tools; KBUILD_IN is the way in.
 module-5.10 module-6.1 module-6.12 module-newest module-sanitizer: module-%:
@@ -215,7 +218,10 @@ setup:
 # the caller said how many.
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-check-build: setup
+check-names: setup
+	@$(if $(TEST),BUILD=$(BUILD) selftests/run --list $(TEST) >/dev/null)
+
+check-build: setup check-names
 	$(if $(filter sanitizer,$(CHECK_KERNELS)),@selftests/testbed/sanitizer-kernel)
 	+@$(MAKE) --no-print-directory $(jobs) CI=1 libhv vmm selftests
 	+@if libhv/libvirt/source >/dev/null; then $(MAKE) --no-print-directory $(jobs) CI=1 libvirt; \
@@ -310,7 +316,7 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help libhv vmm libvirt libvirt-if-ready module module-missing module-5.10 module-6.1 module-6.12 \
+.PHONY: check-names all help libhv vmm libvirt libvirt-if-ready module module-missing module-5.10 module-6.1 module-6.12 \
 	module-newest module-sanitizer selftests setup check-build check check-full check-libvirt \
 	check-sanitizer check-kernels sanitizer-kernel demo bench deb install uninstall clean
 .DELETE_ON_ERROR:

@@ -305,3 +305,4 @@ MODULE_DEVICE_TABLE(x86cpu, hv_cpus);
 MODULE_DESCRIPTION("hv: a small hypervisor");
 MODULE_AUTHOR("The hv authors");
 MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1");	/* that of the Makefile */

@@ -6,7 +6,9 @@
  * here does what it advises.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -33,7 +35,6 @@ static const char *const exit_names[HV_EXIT_COUNT] = {
 static const char *const stat_names[HV_STAT_COUNT] = {
 	[HV_STAT_EXITS] = "exits",
 	[HV_STAT_USER_EXITS] = "user_exits",
-	[HV_STAT_ENTRIES] = "entries",
 	[HV_STAT_IO] = "io",
 	[HV_STAT_MMIO] = "mmio",
 	[HV_STAT_CPUID] = "cpuid",
@@ -53,7 +54,6 @@ static const char *const stat_names[HV_STAT_COUNT] = {
 	[HV_STAT_FAST_EXITS] = "fast_exits",
 	[HV_STAT_IPIS] = "ipis",
 	[HV_STAT_TIMER] = "timer",
-	[HV_STAT_GUEST_NS] = "guest_ns",
 	[HV_STAT_MAPPED_4K] = "mapped_4k",
 	[HV_STAT_MAPPED_2M] = "mapped_2m",
 	[HV_STAT_MAPPED_1G] = "mapped_1g",
@@ -99,14 +99,38 @@ static const char *status_text(const struct hv_info *info)
 	}
 }
 
+/* Does Linux see SVM or VMX?  True also where it cannot be told. */
+static bool cpu_can(void)
+{
+	static const char *const flag[] = { " svm ", " vmx ", " svm\n", " vmx\n" };
+	FILE *f = fopen("/proc/cpuinfo", "re");
+	bool found = !f, told = false;
+	char *line = NULL;
+	size_t room = 0;
+	unsigned int i;
+
+	while (f && !told && getline(&line, &room, f) > 0) {
+		told = !strncmp(line, "flags", 5);
+		for (i = 0; told && i < sizeof(flag) / sizeof(flag[0]); i++)
+			found |= strstr(line, flag[i]) != NULL;
+	}
+	free(line);
+	if (f)
+		fclose(f);
+	return found || !told;
+}
+
 static const char *open_text(int err)
 {
 	switch (err) {
 	case -ENOENT:
 	case -ENXIO:
 	case -ENODEV:
-		return "no " HV_DEVICE ": load the module with modprobe hv (if that fails, dmesg "
-		       "says why)";
+		if (!cpu_can())
+			return "no " HV_DEVICE ", and this CPU or virtual machine shows neither SVM "
+			       "nor VMX: hv cannot run guests here";
+		return "no " HV_DEVICE ": load the module, with modprobe hv or insmod FILE/hv.ko "
+		       "(if that fails, dmesg says why)";
 	case -EACCES:
 	case -EPERM:
 		return "no permission for " HV_DEVICE ": run as root, or give this user or group "

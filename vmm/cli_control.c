@@ -121,7 +121,8 @@ static int list_add(const char *name, void *opaque)
 		log_error(NULL, "%s: %s", name, strerror(-ret));
 		return 0;
 	}
-	if (!guest_call(client, name, "status", NULL, &status, NULL))
+	/* One that ends this moment does not run. */
+	if (!hv_client_call(client, "status", NULL, &status, NULL))
 		json_object_array_add(list, status);
 	hv_client_close(client);
 	return 0;
@@ -140,7 +141,7 @@ int cli_list(int argc, char **argv)
 	int c, ret;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (c == 'h') {
 			puts("Usage: vmm list [--json]");
 			return 0;
@@ -223,18 +224,19 @@ int cli_info(int argc, char **argv)
 	struct json_object *result;
 	struct hv_client *client;
 	const char *name, *command = "info";
-	bool json = false, host = false;
+	bool json = false, host = false, config = false, stats = false;
 	int c, ret;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			command = "config";
-			json = true;
+			config = true;
 			break;
 		case 's':
 			command = "stats";
+			stats = true;
 			break;
 		case 'j':
 			json = true;
@@ -249,6 +251,11 @@ int cli_info(int argc, char **argv)
 		default:
 			return cli_bad_option(argc, argv, c, "vmm info --help");
 		}
+	}
+	if (config + stats + host > 1 || (host && json)) {
+		log_error(NULL, "info: %s", host && json ? "--host has no --json" :
+			  "one of --config, --stats and --host at a time");
+		return EXIT_USAGE;
 	}
 	if (host) {
 		if (optind < argc) {
@@ -267,7 +274,8 @@ int cli_info(int argc, char **argv)
 	hv_client_close(client);
 	if (ret)
 		return EXIT_FAIL;
-	if (json)
+	/* A configuration is for --config of the next start. */
+	if (json || config)
 		print_json(result);
 	else
 		print_tree(result, 0);
@@ -321,7 +329,7 @@ int cli_stop(int argc, char **argv)
 	int c, ret;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (c) {
 		case 'f':
 			force = true;
@@ -371,7 +379,7 @@ int cli_simple(int argc, char **argv)
 	int c, ret;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (c == 'h') {
 			printf("Usage: vmm %s NAME\n", argv[0]);
 			return 0;
@@ -471,7 +479,7 @@ int cli_console(int argc, char **argv)
 	int c, fd, ret;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (c == 'h') {
 			puts("Usage: vmm console NAME      (leave it with Ctrl-] q)");
 			return 0;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "boot/boot.h"
+#include "check.h"
 #include "cli.h"
 #include "config.h"
 #include "control/control.h"
@@ -31,8 +32,8 @@ static const char help[] =
 	"Usage: vmm run [OPTION]...\n"
 	"\n"
 	"  --name N          name of the guest [from the disk or kernel]\n"
-	"  --cpus N          virtual CPUs [1]\n"
-	"  --memory SIZE     guest memory, e.g. 512M, 4G [512M]\n"
+	"  --cpus N          virtual CPUs, 1 to 64 [1]\n"
+	"  --memory SIZE     guest memory, 1M to 1T: e.g. 512M, 4G [512M]\n"
 	"  --kernel FILE     bzImage, ELF with a PVH note, or multiboot 1 image\n"
 	"  --initrd FILE     initial RAM disk (multiboot: first module)\n"
 	"  --cmdline S       kernel command line; root= and console= are added to one without\n"
@@ -98,8 +99,8 @@ static int disk_option(struct run *run, const char *text)
 		ro = true;
 		len = (size_t)(comma - text);
 	} else if (comma && access(text, F_OK)) {
-		log_error(NULL, "--disk %s: unknown option '%s'; only ro can follow the file", text,
-			  comma + 1);
+		log_error(NULL, "--disk %s: unknown option '%s'; only ro can follow the file (one "
+			  "with a comma in its name: --set disk.%u.path=FILE)", text, comma + 1, i);
 		return -EINVAL;
 	}
 	if (!len || len >= sizeof(path)) {
@@ -112,19 +113,6 @@ static int disk_option(struct run *run, const char *text)
 	if (!ret && ro)
 		ret = set_indexed(run, "--disk", "disk", i, "readonly", "true");
 	return ret;
-}
-
-static int mac_check(const char *mac)
-{
-	unsigned int i;
-
-	for (i = 0; i < 17; i++)
-		if (i % 3 == 2 ? mac[i] != ':' : !isxdigit((unsigned char)mac[i]))
-			return -EINVAL;
-	if (mac[17])
-		return -EINVAL;
-	/* The lowest bit of the first byte marks a group address. */
-	return strtoul((char[]){ mac[1], 0 }, NULL, 16) & 1 ? -EINVAL : 0;
 }
 
 /* tap=IF|user|none[,mac=..][,hostfwd=..]... */
@@ -222,6 +210,19 @@ static const struct option options[] = {
 	{ 0 },
 };
 
+/* Is the value that was just taken another option, because its own was forgotten? */
+static bool option_swallowed(char **argv)
+{
+	const struct option *o;
+
+	if (!optarg || optarg != argv[optind - 1] || strncmp(optarg, "--", 2))
+		return false;
+	for (o = options; o->name; o++)
+		if (!strcmp(optarg + 2, o->name))
+			return true;
+	return false;
+}
+
 /* -1: go on; else the exit status. */
 static int parse(struct run *run, int argc, char **argv)
 {
@@ -229,7 +230,12 @@ static int parse(struct run *run, int argc, char **argv)
 	int c, index = 0, ret = 0;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", options, &index)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", options, &index)) != -1) {
+		if (c != 'h' && option_swallowed(argv)) {
+			log_error(NULL, "option '%s' needs a value; see vmm run --help",
+				  argv[optind - 2]);
+			return EXIT_USAGE;
+		}
 		switch (c) {
 		case OPT_KEY:
 			snprintf(option, sizeof(option), "--%s", options[index].name);
@@ -243,8 +249,10 @@ static int parse(struct run *run, int argc, char **argv)
 			break;
 		case OPT_CONFIG:
 			ret = config_load(run->vm.config, optarg, err, sizeof(err));
-			if (ret)
+			if (ret) {
 				log_error(NULL, "--config: %s", err);
+				return ret == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
+			}
 			break;
 		case OPT_SET:
 			ret = set_option(run, optarg);
@@ -258,6 +266,7 @@ static int parse(struct run *run, int argc, char **argv)
 		case OPT_QUIET:
 			run->vm.quiet = true;
 			break;
+		case 'h':
 		case OPT_HELP:
 			fputs(help, stdout);
 			return 0;
@@ -286,20 +295,22 @@ static int parse(struct run *run, int argc, char **argv)
 
 /* ---- defaults ---- */
 
-/* A name from a path: "/img/debian 12.raw" -> "debian-12". */
+/* A name from a path: "/img/debian 12.raw" -> "debian-12", "vmlinuz-6.1" as it is. */
 static void name_from(const char *path, char *name, size_t len)
 {
-	const char *base = strrchr(path, '/');
+	const char *base = strrchr(path, '/'), *dot;
 	size_t i, n;
 
 	base = base ? base + 1 : path;
-	n = strcspn(base, ".");
-	if (!n)
-		n = strlen(base);
+	n = strlen(base);
+	dot = strrchr(base, '.');
+	/* An extension begins with a letter; a version's last part does not. */
+	if (dot && dot > base && isalpha((unsigned char)dot[1]))
+		n = (size_t)(dot - base);
 	if (n > len - 1)
 		n = len - 1;
 	for (i = 0; i < n; i++)
-		name[i] = isalnum((unsigned char)base[i]) || strchr("_-", base[i]) ? base[i] : '-';
+		name[i] = isalnum((unsigned char)base[i]) || strchr("_-.", base[i]) ? base[i] : '-';
 	name[n] = 0;
 	if (!hv_control_name_valid(name))
 		snprintf(name, len, "guest");
@@ -324,7 +335,7 @@ static int default_name(struct run *run)
 
 	if (*given) {
 		if (!hv_control_name_valid(given)) {
-			log_error(NULL, "--name '%s': give letters, digits, '.', '_' and '-', at "
+			log_error(NULL, "name '%s': give letters, digits, '.', '_' and '-', at "
 				  "most 60, beginning with a letter or digit", given);
 			return -EINVAL;
 		}
@@ -352,13 +363,8 @@ static int default_macs(struct run *run)
 
 	for (i = 0; i < n; i++) {
 		mac = config_string(run->vm.config, "net.%u.mac", i);
-		if (*mac) {
-			if (!mac_check(mac))
-				continue;
-			log_error(NULL, "net.%u.mac: '%s' is no MAC address of a host; write e.g. "
-				  "52:54:00:12:34:56", i, mac);
-			return -EINVAL;
-		}
+		if (*mac)
+			continue;
 		hash = 0xcbf29ce484222325ULL;
 		for (p = run->vm.name; *p; p++)
 			hash = (hash ^ (unsigned char)*p) * 0x100000001b3ULL;
@@ -453,29 +459,6 @@ static int default_cmdline(struct run *run)
 	return set(run, "--cmdline", "cmdline", text);
 }
 
-/* Files that a device will open later: a line now is better than one in mid-start. */
-static int check_disks(struct run *run)
-{
-	unsigned int i, n = config_count(run->vm.config, "disk");
-	const char *path;
-
-	for (i = 0; i < n; i++) {
-		path = config_string(run->vm.config, "disk.%u.path", i);
-		if (!*path) {
-			log_error(NULL, "disk.%u has no path; set disk.%u.path", i, i);
-			return -EINVAL;
-		}
-		if (access(path, config_bool(run->vm.config, "disk.%u.readonly", i) ?
-			   R_OK : R_OK | W_OK)) {
-			log_error(NULL, "cannot open disk %s: %s%s", path, strerror(errno),
-				  errno == EROFS || errno == EACCES ? "; add ,ro to only read it" :
-				  "");
-			return -ENOENT;
-		}
-	}
-	return 0;
-}
-
 /* ---- detaching ---- */
 
 /*
@@ -546,6 +529,7 @@ static int defaults(struct run *run)
 {
 	struct vm *vm = &run->vm;
 	char err[320];
+	int ret;
 
 	if (default_name(run) || default_macs(run))
 		return EXIT_USAGE;
@@ -562,8 +546,9 @@ static int defaults(struct run *run)
 		return EXIT_USAGE;
 	}
 	boot_close(vm);
-	if (check_disks(run))
-		return EXIT_FAIL;
+	ret = check_config(vm, run->dry_run);
+	if (ret)
+		return ret == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
 	if (config_check(vm->config, err, sizeof(err)))
 		return EXIT_USAGE;
 	return -1;

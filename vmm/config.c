@@ -7,12 +7,13 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <json-c/json.h>
 
@@ -126,20 +127,31 @@ static unsigned int edit_distance(const char *a, const char *b)
 	return row[n];
 }
 
+/* What @key was probably meant to be: of its own family, or a few letters away; or NULL. */
 static const char *key_nearest(const char *key)
 {
 	unsigned int best = KEY_MAX, d;
-	const char *name = keys[0].key;
-	size_t i;
+	size_t family = strcspn(key, "."), i;
+	const char *name = NULL;
+	bool related = false, r;
 
 	for (i = 0; i < NR_KEYS; i++) {
 		d = edit_distance(keys[i].key, key);
-		if (d < best) {
+		r = !strncmp(keys[i].key, key, family) &&
+		    (keys[i].key[family] == '.' || !keys[i].key[family]);
+		if (r > related || (r == related && d < best)) {
 			best = d;
 			name = keys[i].key;
+			related = r;
 		}
 	}
-	return name;
+	return related || best <= 2 ? name : NULL;
+}
+
+/* Decimal or, with 0x, hexadecimal: a leading zero means nothing to people. */
+static int number_base(const char *text)
+{
+	return text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? 16 : 10;
 }
 
 int config_parse_size(const char *text, uint64_t *bytes)
@@ -151,7 +163,7 @@ int config_parse_size(const char *text, uint64_t *bytes)
 	if (!isdigit((unsigned char)*text))
 		return -EINVAL;
 	errno = 0;
-	n = strtoull(text, &end, 0);
+	n = strtoull(text, &end, number_base(text));
 	if (errno)
 		return -ERANGE;
 	switch (*end) {
@@ -261,9 +273,11 @@ static struct json_object *value_make(const struct config_key *k, const char *ke
 		break;
 	case CONFIG_INT:
 		errno = 0;
-		n = strtoull(text, &end, 0);
+		n = strtoull(text, &end, number_base(text));
 		if (!isdigit((unsigned char)*text) || *end || errno || n > INT64_MAX) {
-			fail(err, len, "%s: '%.60s' is not a whole number", key, text);
+			fail(err, len, "%s: '%.60s' is not a whole number from %llu to %llu", key,
+			     text, (unsigned long long)k->min,
+			     (unsigned long long)(k->max ? k->max : INT64_MAX));
 			return NULL;
 		}
 		if (check_range(k, key, text, n, err, len))
@@ -271,11 +285,14 @@ static struct json_object *value_make(const struct config_key *k, const char *ke
 		obj = json_object_new_int64((int64_t)n);
 		break;
 	case CONFIG_SIZE:
-		if (config_parse_size(text, &bytes)) {
+		b = config_parse_size(text, &bytes);
+		if (b && b != -ERANGE) {
 			fail(err, len, "%s: '%.60s' is not a size; write e.g. 512M or 2G", key,
 			     text);
 			return NULL;
 		}
+		if (b)
+			bytes = UINT64_MAX;
 		if (check_range(k, key, text, bytes, err, len))
 			return NULL;
 		size_text(bytes, buf, sizeof(buf));
@@ -341,9 +358,12 @@ int config_set(struct config *config, const char *key, const char *text, char *e
 	char seg[KEY_MAX], next[KEY_MAX];
 	const char *p = key;
 
-	if (!k)
-		return fail(err, len, "unknown key '%.60s'; nearest is '%s' (vmm run --help-keys "
-			    "lists all)", key, key_nearest(strlen(key) < KEY_MAX ? key : ""));
+	if (!k) {
+		const char *near = key_nearest(strlen(key) < KEY_MAX ? key : "");
+
+		return fail(err, len, "unknown key '%.60s'%s%s%s (vmm run --help-keys lists all)",
+			    key, near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
+	}
 	value = value_make(k, key, text, err, len);
 	if (!value)
 		return -EINVAL;
@@ -427,25 +447,37 @@ int config_load(struct config *config, const char *path, char *err, size_t len)
 	struct json_tokener *tok = NULL;
 	struct json_object *tree = NULL;
 	char *text = NULL, why[256];
-	struct stat st;
-	size_t n;
-	FILE *f;
-	int ret;
+	size_t n = 0;
+	ssize_t got;
+	int fd, ret;
 
-	f = fopen(path, "re");
-	if (!f)
-		return fail(err, len, "cannot open %s: %s", path, strerror(errno));
-	if (fstat(fileno(f), &st) || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX_BYTES) {
-		ret = fail(err, len, "%s: not a file of at most %d bytes", path, FILE_MAX_BYTES);
-		goto out;
+	/* Without waiting for a writer: a pipe that has none is at its end. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0) {
+		ret = -errno;
+		fail(err, len, "cannot open %s: %s", *path ? path : "''", strerror(-ret));
+		return ret;
 	}
-	text = malloc((size_t)st.st_size + 1);
+	fcntl(fd, F_SETFL, O_RDONLY);
+	text = malloc(FILE_MAX_BYTES + 1);
 	tok = json_tokener_new_ex(8);
 	if (!text || !tok) {
 		ret = fail(err, len, "%s: out of memory", path);
 		goto out;
 	}
-	n = fread(text, 1, (size_t)st.st_size, f);
+	do {
+		got = read(fd, text + n, FILE_MAX_BYTES + 1 - n);
+		n += got > 0 ? (size_t)got : 0;
+	} while ((got > 0 && n <= FILE_MAX_BYTES) || (got < 0 && errno == EINTR));
+	if (got < 0) {
+		ret = -errno;
+		fail(err, len, "cannot read %s: %s", path, strerror(-ret));
+		goto out;
+	}
+	if (n > FILE_MAX_BYTES) {
+		ret = fail(err, len, "%s: more than %d bytes", path, FILE_MAX_BYTES);
+		goto out;
+	}
 	text[n] = 0;
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
 	tree = json_tokener_parse_ex(tok, text, (int)n + 1);
@@ -466,7 +498,7 @@ out:
 	if (tok)
 		json_tokener_free(tok);
 	free(text);
-	fclose(f);
+	close(fd);
 	return ret;
 }
 

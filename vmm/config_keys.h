@@ -4,7 +4,7 @@
  *
  * A device adds its keys here.  { key, type, default, choices, min, max, help }
  */
-{ "name", CONFIG_STRING, NULL, NULL, 0, 0, "guest name; default guest-PID" },
+{ "name", CONFIG_STRING, NULL, NULL, 0, 0, "guest name; default made from that of the disk or kernel" },
 { "cpus", CONFIG_INT, "1", NULL, 1, 64, "number of virtual CPUs" },
 { "memory", CONFIG_SIZE, "512M", NULL, 1 << 20, 1ULL << 40, "guest memory" },
 { "memory_backend", CONFIG_ENUM, "memfd", "memfd anonymous", 0, 0, "where guest memory lives" },

@@ -537,10 +537,44 @@ int unix_listen(struct vm *vm, const char *what, const char *path)
 	}
 	return fd;
 fail:
-	log_error(vm, "cannot make the %s socket %s: %s", what, path, strerror(-ret));
+	log_error(vm, "cannot make the %s socket %s: %s", what, path,
+		  ret == -EADDRINUSE ? "a file of that name is there" :
+		  ret == -ENOENT ? "its directory is not there" : strerror(-ret));
 	if (fd >= 0)
 		close(fd);
 	return ret;
+}
+
+int console_check(struct vm *vm, bool thorough)
+{
+	const char *how = config_string(vm->config, "console"), *path = how + 7, *slash;
+	struct stat st;
+	char dir[256];
+
+	if (!strcmp(how, "stdio") || !strcmp(how, "none"))
+		return 0;
+	if (strncmp(how, "socket=", 7) || !*path) {
+		log_error(NULL, "console: '%s' is not stdio, none or socket=PATH", how);
+		return -EINVAL;
+	}
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+		log_error(NULL, "console: a socket's path has at most %zu characters: %s",
+			  sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1, path);
+		return -EINVAL;
+	}
+	if (!thorough)
+		return 0;
+	slash = strrchr(path, '/');
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+	if (access(dir, W_OK | X_OK)) {
+		log_error(NULL, "console: no socket can be made in %s: %s", dir, strerror(errno));
+		return -ENOENT;
+	}
+	if (!lstat(path, &st) && !S_ISSOCK(st.st_mode)) {
+		log_error(NULL, "console: %s is there and no socket; choose another path", path);
+		return -EEXIST;
+	}
+	return 0;
 }
 
 int console_create(struct vm *vm)
@@ -549,10 +583,6 @@ int console_create(struct vm *vm)
 	struct console *c;
 	int fd;
 
-	if (strcmp(how, "stdio") && strcmp(how, "none") && strncmp(how, "socket=", 7)) {
-		log_error(vm, "console: '%s' is not stdio, none or socket=PATH", how);
-		return -EINVAL;
-	}
 	c = calloc(1, sizeof(*c));
 	if (!c) {
 		log_error(vm, "out of memory");

@@ -40,6 +40,8 @@ void console_rx_ready(struct console *console);
 
 /* By the key "console": stdio, none, socket=PATH. */
 int console_create(struct vm *vm);
+/* Is what the configuration says of it possible?  @thorough: now, on this host.  As check_config(). */
+int console_check(struct vm *vm, bool thorough);
 void console_destroy(struct vm *vm);
 /* Input begins to flow (and a terminal becomes raw) when the guest starts. */
 int console_start(struct vm *vm);

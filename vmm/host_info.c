@@ -90,7 +90,7 @@ int host_info(void)
 	printf("kvm: %s%s%s\n", access("/sys/module/kvm", F_OK) ? "not loaded" : "loaded",
 	       access("/sys/module/kvm_amd", F_OK) ? "" : ", kvm_amd",
 	       access("/sys/module/kvm_intel", F_OK) ? "" : ", kvm_intel");
-	print_line("hv.ko", "/sys/module/hv/srcversion", "");
+	print_line("hv.ko", "/sys/module/hv/version", "");
 
 	ret = hv_open(NULL, &dev);
 	if (!ret)

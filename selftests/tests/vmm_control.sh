@@ -142,9 +142,9 @@ sleep 20
 check "it is paused" sh -c "'$vmm' list | grep -q 'ctl.*paused'"
 "$vmm" pause ctl 2>err
 equal "a second pause is refused" 1 $?
-before=$("$vmm" info ctl --stats --json | sed -n 's/.*"entries": *\([0-9]*\).*/\1/p' | head -n 1)
+before=$("$vmm" info ctl --stats --json | sed -n 's/.*"exits": *\([0-9]*\).*/\1/p' | head -n 1)
 sleep 1
-after=$("$vmm" info ctl --stats --json | sed -n 's/.*"entries": *\([0-9]*\).*/\1/p' | head -n 1)
+after=$("$vmm" info ctl --stats --json | sed -n 's/.*"exits": *\([0-9]*\).*/\1/p' | head -n 1)
 equal "nothing enters the guest" "$before" "$after"
 "$vmm" stop ctl 2>err
 check "a paused guest cannot hear the power button" grep -q resume err

@@ -169,19 +169,22 @@ static int image_stat(struct boot *boot, struct image *image)
 	if (fstat(image->fd, &st))
 		return boot_fail(boot, "cannot read %s: %s", image->path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return boot_fail(boot, "%s: not a regular file", image->path);
+		return boot_fail(boot, "%s %s is %s; give a file", image->what, image->path,
+				 S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
 	image->size = (uint64_t)st.st_size;
 	return 0;
 }
 
 static int image_open(struct boot *boot, struct image *image, const char *what, const char *path)
 {
+	image->what = what;
 	image->path = strdup(path);
 	if (!image->path)
 		return boot_fail(boot, "out of memory");
 	image->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (image->fd < 0)
-		return boot_fail(boot, "cannot open %s %s: %s", what, path, strerror(errno));
+		return boot_fail(boot, "cannot open %s %s: %s", what, *path ? path : "''",
+				 strerror(errno));
 	return image_stat(boot, image);
 }
 
@@ -233,7 +236,7 @@ int boot_open(struct vm *vm)
 	int ret;
 
 	if (!*config_string(c, "kernel")) {
-		log_error(vm, "nothing to boot: give a kernel with --kernel FILE");
+		log_error(NULL, "nothing to boot: give a kernel with --kernel FILE");
 		return -EINVAL;
 	}
 	boot = calloc(1, sizeof(*boot));

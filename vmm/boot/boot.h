@@ -38,6 +38,7 @@ struct vm;
 struct image {
 	int fd;			/* -1: none */
 	char *path;
+	const char *what;	/* "kernel", "initrd", "module" */
 	uint64_t size;		/* when it was opened or last looked at */
 };
 

@@ -115,9 +115,10 @@ static int elf_notes(struct boot *boot, struct elf_image *elf, const struct elf_
 		ret = image_read(boot, &boot->kernel, s->offset + at, &n, sizeof(n));
 		if (ret)
 			return ret;
+		/* The alignment is that of offsets: the header has 12 bytes (gABI, note section). */
 		name = at + sizeof(n);
-		desc = name + ((n.n_namesz + align - 1) & ~(align - 1));
-		next = desc + ((n.n_descsz + align - 1) & ~(align - 1));
+		desc = (name + n.n_namesz + align - 1) & ~(align - 1);
+		next = (desc + n.n_descsz + align - 1) & ~(align - 1);
 		if (desc > s->filesz || n.n_descsz > s->filesz - desc)
 			return boot_fail(boot, "%s: corrupt ELF note", boot->kernel.path);
 		if (n.n_type == XEN_ELFNOTE_PHYS32_ENTRY && n.n_namesz == sizeof(owner) &&

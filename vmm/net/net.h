@@ -58,6 +58,9 @@ struct net_backend {
 
 /* @path is the device's node in the configuration: "net.0".  Print their errors. */
 int net_tap_open(struct vm *vm, const char *path, struct net_backend **out);
+/* Does the node make sense?  Opens nothing.  0 or -EINVAL, -E2BIG. */
+int net_tap_check(struct vm *vm, const char *path);
+int net_passt_check(struct vm *vm, const char *path);
 int net_passt_open(struct vm *vm, const char *path, struct net_backend **out);
 /* A stream socket that frames as passt does; takes @fd. */
 struct net_backend *net_stream_create(int fd);

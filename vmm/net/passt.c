@@ -34,7 +34,7 @@ extern char **environ;
 static int forward_add(struct vm *vm, const char *key, const char *text, char *tcp, char *udp)
 {
 	unsigned int host, guest;
-	char *list = NULL, tail;
+	char *list = NULL, again[16], tail;
 	size_t len;
 
 	if (!strncmp(text, "tcp:", 4))
@@ -47,7 +47,12 @@ static int forward_add(struct vm *vm, const char *key, const char *text, char *t
 			  key, text);
 		return -EINVAL;
 	}
+	snprintf(again, sizeof(again), ",%u:", host);
 	len = strlen(list);
+	if (!strncmp(list, again + 1, strlen(again + 1)) || strstr(list, again)) {
+		log_error(vm, "%s: port %u is forwarded already", key, host);
+		return -EINVAL;
+	}
 	if (len + 16 > PORTS_LEN) {
 		log_error(vm, "%s: too many ports to forward", key);
 		return -E2BIG;
@@ -195,6 +200,13 @@ static int passt_start(struct vm *vm, const char *path, const char *tcp, const c
 	}
 	close(pipe_fds[0]);
 	return err;
+}
+
+int net_passt_check(struct vm *vm, const char *path)
+{
+	char tcp[PORTS_LEN] = "", udp[PORTS_LEN] = "";
+
+	return forwards_get(vm, path, tcp, udp);
 }
 
 int net_passt_open(struct vm *vm, const char *path, struct net_backend **out)

@@ -139,6 +139,18 @@ static int tap_fail(struct vm *vm, const char *name)
 	return -err;
 }
 
+int net_tap_check(struct vm *vm, const char *path)
+{
+	const char *name = config_string(vm->config, "%s.interface", path);
+
+	if (!name[0] || strlen(name) >= IFNAMSIZ || strpbrk(name, "/% ")) {
+		log_error(vm, "%s.interface: '%s' is no interface name (1 to %d letters)", path,
+			  name, IFNAMSIZ - 1);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int net_tap_open(struct vm *vm, const char *path, struct net_backend **out)
 {
 	const char *name = config_string(vm->config, "%s.interface", path);
@@ -146,11 +158,9 @@ int net_tap_open(struct vm *vm, const char *path, struct net_backend **out)
 	int hdr = NET_HDR_LEN, little = 1, err;
 	struct net_backend *be;
 
-	if (!name[0] || strlen(name) >= IFNAMSIZ || strpbrk(name, "/% ")) {
-		log_error(vm, "%s.interface: '%s' is no interface name (1 to %d letters)", path,
-			  name, IFNAMSIZ - 1);
-		return -EINVAL;
-	}
+	err = net_tap_check(vm, path);
+	if (err)
+		return err;
 	be = calloc(1, sizeof(*be));
 	if (!be)
 		return -ENOMEM;
