@@ -128,8 +128,18 @@ static int device_defaults(virDomainDeviceDef *dev, const virDomainDef *def, uns
 			dev->data.net->model = VIR_DOMAIN_NET_MODEL_VIRTIO;
 		break;
 	case VIR_DOMAIN_DEVICE_DISK:
+		/* addresses_assign() wants names, and comes before the checks. */
+		if (!dev->data.disk->dst) {
+			unsupported("%s", _("a <disk> without <target dev=...>; name it vda, vdb, "
+					    "..."));
+			return -1;
+		}
 		if (dev->data.disk->src->format <= VIR_STORAGE_FILE_NONE)
 			dev->data.disk->src->format = VIR_STORAGE_FILE_RAW;
+		break;
+	case VIR_DOMAIN_DEVICE_PANIC:
+		if (dev->data.panic->model == VIR_DOMAIN_PANIC_MODEL_DEFAULT)
+			dev->data.panic->model = VIR_DOMAIN_PANIC_MODEL_ISA;
 		break;
 	case VIR_DOMAIN_DEVICE_CHR:
 		if (dev->data.chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_SERIAL) {
@@ -380,10 +390,17 @@ virDomainXMLOption *hv_domain_xmlopt_new(struct hv_driver *driver)
 virDomainDef *hv_domain_parse(struct hv_driver *driver, const char *xml, unsigned int flags)
 {
 	g_autofree char *plain = NULL;
+	g_autoptr(virDomainDef) def = NULL;
+	const int ret = hv_elements_check(xml, &plain);
 
-	if (hv_elements_check(xml, &plain) < 0)
+	if (ret < 0)
 		return NULL;
-	return virDomainDefParseString(plain ? plain : xml, driver->xmlopt, NULL, flags);
+	def = virDomainDefParseString(plain ? plain : xml, driver->xmlopt, NULL, flags);
+	if (def && ret > 0) {
+		virReportError(VIR_ERR_XML_ERROR, "%s", _("the XML is not well formed"));
+		return NULL;
+	}
+	return g_steal_pointer(&def);
 }
 
 /* ---- helpers of the methods ---- */
