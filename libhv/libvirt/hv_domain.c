@@ -325,17 +325,21 @@ static int consoles_validate(const virDomainDef *def)
 	return 0;
 }
 
+int hv_domain_name_check(const char *name)
+{
+	if (hv_control_name_valid(name))
+		return 0;
+	unsupported(_("<name> '%s': hv takes letters, digits, '.', '_' and '-', at most 60, "
+		      "beginning with a letter or digit"), name);
+	return -1;
+}
+
 static int domain_validate(const virDomainDef *def, void *opaque, void *parse_opaque)
 {
 	(void)opaque;
 	(void)parse_opaque;
-	if (!hv_control_name_valid(def->name)) {
-		unsupported(
-			_("<name> '%s': hv takes letters, digits, '.', '_' and '-', at most 60, "
-			  "beginning with a letter or digit"),
-			def->name);
+	if (hv_domain_name_check(def->name) < 0)
 		return -1;
-	}
 	if (!def->os.kernel) {
 		unsupported("%s", _("<os>: hv has no firmware yet, so <kernel> is needed; "
 				    "virt-install --boot kernel=FILE,initrd=FILE,kernel_args=..."));

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Stock clients of libvirt on hv:///system, for real guests and without: virt-install, Pacemaker's
-# VirtualDomain agent, prometheus-libvirt-exporter, collectd. To be sourced after env.sh, with
+# VirtualDomain agent, prometheus-libvirt-exporter, collectd, python3-libvirt. To be sourced after env.sh, with
 # virthvd and libvirtd running, in $TMPDIR.
 #
 #	clients KERNEL INITRD DISK	# a guest that powers off by its button; clients_cases cases
-clients_cases=37
+clients_cases=38
 
 state()
 {
@@ -177,10 +177,38 @@ proxy_clients()
 	run "pool-undefine" v pool-undefine hvtest
 }
 
+# Every method of the driver, by python3-libvirt.
+methods_client()
+{
+	cat >"$TMPDIR/methods.xml" <<END
+<domain type='hv'>
+  <name>methods</name>
+  <uuid>8f0c1c70-0000-4000-8000-0000000000ab</uuid>
+  <memory unit='MiB'>64</memory>
+  <vcpu>2</vcpu>
+  <os>
+    <type>hvm</type>
+    <kernel>$1</kernel>
+  </os>
+  <devices>
+    <disk type='file'>
+      <source file='$3'/>
+      <target dev='vda'/>
+    </disk>
+    <interface type='ethernet'/>
+    <serial type='pty'/>
+  </devices>
+</domain>
+END
+	run "every method of Documentation/libvirt.rst" /usr/bin/python3 \
+		"$HV_TREE/selftests/libvirt/methods.py" "$TMPDIR/methods.xml"
+}
+
 clients()
 {
 	install_clients "$@"
 	pacemaker_clients "$@"
 	monitoring_clients
 	proxy_clients
+	methods_client "$@"
 }

@@ -96,6 +96,22 @@ def listed():
     return found
 
 
+def documented():
+    """Path: works, later or refused"""
+    with open(os.path.join(here, '../../Documentation/libvirt.rst')) as f:
+        text = f.read().partition('Every element')[2].partition('\nMethods\n')[0]
+    return {'.' if path == 'domain' else path: state for path, state in re.findall(
+        r'^(\S+) +(works|later|refused) +[x-] +[x-] +[x-]$', text, re.M)}
+
+
+def elements(nodes, schema, table, path='.'):
+    """All elements of the schema, down to those that the driver does not take."""
+    yield path
+    if path in table and path != KEPT:
+        for name, below in named(parts(nodes, schema, 'element')).items():
+            yield from elements(below, schema, table, name if path == '.' else f'{path}/{name}')
+
+
 # -- documents ------------------------------------------------------------------------------
 
 def walk(node, path='.'):
@@ -200,7 +216,12 @@ def main():
     table = listed()
     docs = [ET.parse(p).getroot() for p in sorted(glob.glob(os.path.join(here, 'xml/*.xml')))
             if '.out.' not in p]
-    print('TAP version 13\n1..5')
+    print('TAP version 13\n1..6')
+    said = documented()
+    all_elements = set(elements(start, schema, table))
+    check('the documentation has every element, as it is', sorted(
+        f'{p}: {said.get(p)}' for p in all_elements | set(said)
+        if p not in all_elements or p not in said or (said[p] == 'works') != (p in table)))
     met = {path for doc in docs for _, path in walk(doc)}
     check('each element of the list is in a golden file', sorted(set(table) - met))
     met = {(path, a) for doc in docs for node, path in walk(doc) for a in node.attrib}
