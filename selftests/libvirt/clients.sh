@@ -5,7 +5,7 @@
 # virthvd and libvirtd running, in $TMPDIR.
 #
 #	clients KERNEL INITRD DISK	# a guest that powers off by its button; clients_cases cases
-clients_cases=38
+clients_cases=41
 
 state()
 {
@@ -169,9 +169,16 @@ proxy_clients()
 	run "a guest on a network of libvirtd's" v create "$TMPDIR/net-guest.xml"
 	check "its tap device is in the network's bridge" sh -c 'ip link show master hvtest0 | grep -q vnet'
 	check "domiflist names the network" sh -c "virsh -q -c hv:///system domiflist guest | grep -q 'hvtest.*virtio'"
+	run "its addresses are asked of the network" v domifaddr guest --source lease
+	check "and its name" sh -c 'virsh -c hv:///system domhostname guest --source lease 2>&1 |
+		grep -q "no network has a lease"'
 	check "the network knows its port" sh -c "virsh -q -c hv:///system net-port-list hvtest | grep -q -- -"
 	run "destroy" v destroy guest
 	check "the tap device is gone" sh -c '! ip link show master hvtest0 | grep -q vnet'
+	# A modular daemon comes first; here it is libvirtd by another name.
+	mv /run/libvirt/libvirt-sock /run/libvirt/virtnetworkd-sock
+	run "networks of a modular daemon" v net-info hvtest
+	mv /run/libvirt/virtnetworkd-sock /run/libvirt/libvirt-sock
 	run "net-destroy" v net-destroy hvtest
 	v pool-destroy hvtest >/dev/null
 	run "pool-undefine" v pool-undefine hvtest

@@ -291,6 +291,28 @@ def unsupported(conn, dom, xml):
     ]
 
 
+def changing(conn, dom, xml):
+    """All that changes something, for somebody who may not."""
+    return [
+        lambda: conn.defineXML(xml), lambda: conn.defineXMLFlags(xml), lambda: conn.createXML(xml),
+        lambda: conn.domainXMLToNative('vmm-json', xml), lambda: conn.domainXMLFromNative('vmm-json', '{}'),
+        lambda: conn.setMemoryParameters({'shm_sleep_millisecs': 20}), lambda: conn.allocPages({2048: 0}, 0, 1),
+        dom.create, lambda: dom.createWithFlags(0), dom.undefine, dom.undefineFlags, lambda: dom.rename('other-name'),
+        dom.shutdown, dom.shutdownFlags, dom.reboot, dom.reset, dom.destroy, dom.destroyFlags, dom.suspend, dom.resume,
+        lambda: dom.setAutostart(1), lambda: dom.XMLDesc(L.VIR_DOMAIN_XML_SECURE),
+        lambda: dom.setMetadata(L.VIR_DOMAIN_METADATA_TITLE, 'U', None, None, BOTH),
+        lambda: dom.openConsole(None, conn.newStream(0)), lambda: dom.pinVcpu(0, (True,)),
+        lambda: dom.pinVcpuFlags(0, (True,)), lambda: dom.pinEmulator((True,)),
+        lambda: dom.setSchedulerParameters({'cpu_shares': 7}),
+        lambda: dom.setSchedulerParametersFlags({'cpu_shares': 7}, 2),
+        lambda: dom.setMemoryParameters({'soft_limit': 400000}, 2), lambda: dom.hostname(1)]
+
+
+def everything(conn):
+    return [(d.name(), d.state(), d.autostart(), d.isPersistent(), d.XMLDesc(), d.XMLDesc(L.VIR_DOMAIN_XML_INACTIVE))
+            for d in conn.listAllDomains()]
+
+
 # What a host or a guest may not have, said in these words, while the method works.
 ABSENT = {'connectGetSysinfo': 'no SMBIOS information', 'domainGetHostname': 'has a lease'}
 
@@ -307,7 +329,7 @@ def main():
     conn = libvirt.open('hv:///system')
     with open(sys.argv[1]) as f:
         xml = f.read()
-    print('TAP version 13\n1..4', flush=True)
+    print('TAP version 13\n1..5', flush=True)
     failed, works = [], working(conn, xml)
     for method, call in works:
         try:
@@ -337,6 +359,16 @@ def main():
             failed.append(f'{method}: {code} {message}')
     check('what is later or refused says so, by its name', not failed, failed)
     check('the guest is as it was', dom.isActive() == 1 and dom.state()[0] == L.VIR_DOMAIN_RUNNING)
+    looker = libvirt.openReadOnly('hv:///system')
+    before, failed = everything(conn), []
+    for n, call in enumerate(changing(looker, looker.lookupByName(dom.name()), xml)):
+        try:
+            call()
+            failed.append(f'call {n}: no error')
+        except libvirt.libvirtError as e:
+            if e.get_error_code() != L.VIR_ERR_OPERATION_DENIED:
+                failed.append(f'call {n}: {e}')
+    check('a read-only connection can change nothing', not failed and everything(conn) == before, failed)
     dom.destroy()
     dom.undefine()
     called = {'works': {m for m, _ in works}, 'other': {m for m, _ in refused}}
