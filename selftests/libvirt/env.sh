@@ -11,6 +11,7 @@
 driver=
 version=$(dpkg-query -W -f '${Version}' libvirt0 2>/dev/null)
 [ -z "$version" ] || driver=$HV_BUILD/libvirt-${version%%-*}
+driver=${HV_LIBVIRT_DRIVER:-$driver}
 [ -f "$driver/libvirt_driver_hv.so" ] && [ -x "$driver/virthvd" ] ||
 	skip_all "the libvirt driver was not built (make libvirt)"
 export LIBVIRT_DRIVER_DIR="$driver"

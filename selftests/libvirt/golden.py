@@ -29,6 +29,7 @@ def check(what, ok, why=''):
 
 def golden(what, path, text):
     """Compare with the expected file."""
+    text = text.replace(" clusters='1'", '')        # later versions of libvirt write it
     if update:
         with open(path, 'w') as f:
             f.write(text)
