@@ -86,7 +86,7 @@ def main():
     xmls = sorted(p for p in glob.glob(os.path.join(here, 'xml/*.xml')) if '.out.' not in p)
     refusals = list(cases())
     print('TAP version 13')
-    print(f'1..{3 * len(xmls) + len(refusals) + 10}')
+    print(f'1..{3 * len(xmls) + len(refusals) + 11}')
     with tempfile.TemporaryDirectory() as root:
         conn = libvirt.open(f'hv:///embed?root={root}')
         for path in xmls:
@@ -110,6 +110,8 @@ def main():
             check(f'{name}: configuration to XML and back', again == config, f'{back}\n{again}')
         why = refused(conn.domainXMLFromNative, 'vmm-json', '{"debug": {"exit": true}}')
         check('a key without a place in XML is refused by name', "'debug'" in why, why)
+        why = refused(conn.domainXMLFromNative, 'vmm-json', '{"memory": "5X"}')
+        check('a size that is none is refused', "'5X'" in why, why)
         why = refused(conn.domainXMLFromNative, 'vmm-json', '[1]')
         check('what is no configuration is refused', 'no configuration' in why, why)
         check('the format is named', "'vmm-json'" in refused(conn.domainXMLToNative, 'qemu', '<x/>'))
