@@ -128,7 +128,7 @@ char *hvConnectGetSysinfo(virConnectPtr conn, unsigned int flags)
 	info = virSysinfoRead();
 	if (!info) {
 		virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
-			       _("this host has no SMBIOS information, or no dmidecode to read it"));
+			       _("this host has no SMBIOS information, or no dmidecode"));
 		return NULL;
 	}
 	if (virSysinfoFormat(&buf, info) < 0)

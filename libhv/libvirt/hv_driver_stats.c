@@ -265,8 +265,8 @@ char *hvDomainGetHostname(virDomainPtr dom, unsigned int flags)
 		if (vm->def->nets[i]->type == VIR_DOMAIN_NET_TYPE_NETWORK)
 			name = lease_hostname(conn, vm->def->nets[i]);
 	if (!name && conn)
-		virReportError(VIR_ERR_NO_HOSTNAME, _("no network has a lease with a name for '%s'"),
-			       vm->def->name);
+		virReportError(VIR_ERR_NO_HOSTNAME,
+			       _("no network has a lease with a name for '%s'"), vm->def->name);
 cleanup:
 	virDomainObjEndAPI(&vm);
 	return name;

@@ -354,7 +354,8 @@ static int console_check(xmlNodePtr console, xmlNodePtr serial)
 						     NULL);
 
 	if (STRNEQ(type, serial_type))
-		return attribute_refuse("devices/console", "type", type, "<serial> has another one");
+		return attribute_refuse("devices/console", "type", type,
+					"<serial> has another one");
 	if (path && STRNEQ_NULLABLE(path, serial_path))
 		return attribute_refuse("devices/console/source", "path", path,
 					"<serial> has another one");

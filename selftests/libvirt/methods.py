@@ -22,7 +22,7 @@ L = libvirt
 BOTH = L.VIR_DOMAIN_AFFECT_LIVE | L.VIR_DOMAIN_AFFECT_CONFIG
 case = bad = 0
 
-# No call of a client's reaches them: steps of a migration, in the source's and the target's libvirtd.
+# No call of a client's reaches them: steps of a migration, in the libvirtd of either side.
 MIGRATION_STEPS = {f'domainMigrate{step}' for step in (
     'Perform', 'Perform3', 'Perform3Params', 'Prepare', 'Prepare2', 'Prepare3', 'Prepare3Params',
     'PrepareTunnel', 'PrepareTunnel3', 'PrepareTunnel3Params', 'Begin3', 'Begin3Params', 'Finish',
@@ -32,9 +32,11 @@ ELSEWHERE = {'connectSetIdentity', 'connectGetLibVersion', 'connectSetKeepAlive'
              'connectRegisterCloseCallback', 'connectUnregisterCloseCallback',
              'connectDomainQemuMonitorEventDeregister'}
 # Not in python3-libvirt, or only for what cannot be made: no snapshot, no checkpoint.
-NOT_CALLABLE = {'connectURIProbe', 'connectDomainEventDeregister', 'domainQemuMonitorCommandWithFiles',
-                'domainSnapshotGetXMLDesc', 'domainSnapshotNumChildren', 'domainSnapshotListChildrenNames',
-                'domainSnapshotListAllChildren', 'domainSnapshotGetParent', 'domainSnapshotIsCurrent',
+NOT_CALLABLE = {'connectURIProbe', 'connectDomainEventDeregister',
+                'domainQemuMonitorCommandWithFiles', 'domainSnapshotGetXMLDesc',
+                'domainSnapshotNumChildren', 'domainSnapshotListChildrenNames',
+                'domainSnapshotListAllChildren', 'domainSnapshotGetParent',
+                'domainSnapshotIsCurrent',
                 'domainSnapshotHasMetadata', 'domainRevertToSnapshot', 'domainSnapshotDelete',
                 'domainCheckpointGetXMLDesc', 'domainCheckpointListAllChildren',
                 'domainCheckpointGetParent', 'domainCheckpointDelete', 'domainSendProcessSignal'}
@@ -52,7 +54,8 @@ def check(what, ok, why=''):
 def table():
     """Method: works, later or refused"""
     with open(os.path.join(here, '../../Documentation/libvirt.rst')) as f:
-        return dict(re.findall(r'^((?:connect|node|domain)\w+) +(works|later|refused) +[x-] ', f.read(), re.M))
+        return dict(re.findall(r'^((?:connect|node|domain)\w+) +(works|later|refused) +[x-] ',
+                               f.read(), re.M))
 
 
 class Off:
@@ -96,14 +99,16 @@ def working(conn, xml):
         ('connectClose', lambda: L.openReadOnly('hv:///system').close()),
         ('connectSupportsFeature', lambda: L.open('hv:///system').setKeepAlive(5, 3)),
         ('connectGetType', conn.getType), ('connectGetVersion', conn.getVersion),
-        ('connectGetHostname', conn.getHostname), ('connectGetMaxVcpus', lambda: conn.getMaxVcpus('hv')),
+        ('connectGetHostname', conn.getHostname),
+        ('connectGetMaxVcpus', lambda: conn.getMaxVcpus('hv')),
         ('nodeGetInfo', conn.getInfo), ('connectGetCapabilities', conn.getCapabilities),
         ('connectGetDomainCapabilities', conn.getDomainCapabilities),
         ('nodeGetSecurityModel', conn.getSecurityModel),
         ('nodeGetCPUStats', lambda: conn.getCPUStats(-1)), ('nodeGetCPUMap', conn.getCPUMap),
         ('nodeGetMemoryStats', lambda: conn.getMemoryStats(-1)),
         ('nodeGetCellsFreeMemory', lambda: conn.getCellsFreeMemory(0, 1)),
-        ('nodeGetFreeMemory', conn.getFreeMemory), ('nodeGetMemoryParameters', conn.getMemoryParameters),
+        ('nodeGetFreeMemory', conn.getFreeMemory),
+        ('nodeGetMemoryParameters', conn.getMemoryParameters),
         ('nodeSetMemoryParameters', lambda: conn.setMemoryParameters(
             {k: v for k, v in conn.getMemoryParameters().items() if k == 'shm_sleep_millisecs'})),
         ('nodeGetFreePages', lambda: conn.getFreePages([4], 0, 1)),
@@ -117,15 +122,17 @@ def working(conn, xml):
         ('connectDomainEventDeregisterAny', lambda: conn.domainEventDeregisterAny(cb[0])),
         ('connectDomainXMLToNative', lambda: conn.domainXMLToNative('vmm-json', xml)),
         ('connectDomainXMLFromNative', lambda: conn.domainXMLFromNative(
-            'vmm-json', conn.domainXMLToNative('vmm-json', re.sub('<interface.*?</interface>', '', xml, flags=re.S)))),
+            'vmm-json', conn.domainXMLToNative('vmm-json', re.sub(
+                '<interface.*?</interface>', '', xml, flags=re.S)))),
         ('connectListDefinedDomains', lambda: conn.listDefinedDomains().index(name)),
         ('connectNumOfDefinedDomains', conn.numOfDefinedDomains),
         ('domainDefineXML', lambda: conn.defineXML(xml)),
         ('domainDefineXMLFlags', lambda: conn.defineXMLFlags(xml, L.VIR_DOMAIN_DEFINE_VALIDATE)),
-        ('domainRename', lambda: (dom.rename('other-name'), conn.lookupByName('other-name').rename(name),
-                                  conn.lookupByName(name))),
+        ('domainRename', lambda: (dom.rename('other-name'), conn.lookupByName('other-name').rename(
+            name), conn.lookupByName(name))),
         ('domainUndefine', dom.undefine),
-        ('domainUndefineFlags', lambda: conn.defineXML(xml).undefineFlags(L.VIR_DOMAIN_UNDEFINE_NVRAM)),
+        ('domainUndefineFlags', lambda: conn.defineXML(xml).undefineFlags(
+            L.VIR_DOMAIN_UNDEFINE_NVRAM)),
         ('domainCreateXML', lambda: conn.createXML(xml)),
         ('domainIsPersistent', lambda: dom.isPersistent() == 0 or 1 / 0),
         ('domainDestroyFlags', lambda: dom.destroyFlags(L.VIR_DOMAIN_DESTROY_GRACEFUL)),
@@ -133,17 +140,21 @@ def working(conn, xml):
         ('domainLookupByUUID', lambda: conn.lookupByUUID(uuid)),
         ('domainGetAutostart', dom.autostart), ('domainSetAutostart', lambda: dom.setAutostart(0)),
         ('domainShutdown', start_and(lambda: dom.shutdown())),
-        ('domainShutdownFlags', start_and(lambda: dom.shutdownFlags(L.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))),
+        ('domainShutdownFlags', start_and(lambda: dom.shutdownFlags(
+            L.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))),
         ('domainCreate', dom.create), ('domainDestroy', dom.destroy),
         ('domainCreateWithFlags', lambda: dom.createWithFlags(0)),
         ('domainLookupByID', lambda: conn.lookupByID(dom.ID())),
         ('connectListDomains', lambda: conn.listDomainsID().index(dom.ID())),
         ('connectNumOfDomains', conn.numOfDomains), ('connectListAllDomains', conn.listAllDomains),
         ('domainGetOSType', dom.OSType), ('domainGetMaxMemory', dom.maxMemory),
-        ('domainGetInfo', dom.info), ('domainGetState', dom.state), ('domainGetControlInfo', dom.controlInfo),
-        ('domainGetXMLDesc', dom.XMLDesc), ('domainIsActive', dom.isActive), ('domainIsUpdated', dom.isUpdated),
+        ('domainGetInfo', dom.info), ('domainGetState', dom.state),
+        ('domainGetControlInfo', dom.controlInfo),
+        ('domainGetXMLDesc', dom.XMLDesc), ('domainIsActive', dom.isActive),
+        ('domainIsUpdated', dom.isUpdated),
         ('domainHasManagedSaveImage', dom.hasManagedSaveImage),
-        ('domainSetMetadata', lambda: dom.setMetadata(L.VIR_DOMAIN_METADATA_TITLE, 'T', None, None, BOTH)),
+        ('domainSetMetadata', lambda: dom.setMetadata(
+            L.VIR_DOMAIN_METADATA_TITLE, 'T', None, None, BOTH)),
         ('domainGetMetadata', lambda: dom.metadata(L.VIR_DOMAIN_METADATA_TITLE, None)),
         ('domainGetMessages', dom.messages),
         ('domainSuspend', dom.suspend), ('domainResume', dom.resume),
@@ -157,7 +168,8 @@ def working(conn, xml):
         ('domainGetEmulatorPinInfo', dom.emulatorPinInfo),
         ('domainGetSchedulerType', dom.schedulerType),
         ('domainGetSchedulerParameters', dom.schedulerParameters),
-        ('domainGetSchedulerParametersFlags', lambda: dom.schedulerParametersFlags(L.VIR_DOMAIN_AFFECT_CONFIG)),
+        ('domainGetSchedulerParametersFlags', lambda: dom.schedulerParametersFlags(
+            L.VIR_DOMAIN_AFFECT_CONFIG)),
         ('domainSetSchedulerParametersFlags', lambda: dom.setSchedulerParametersFlags(
             {'cpu_shares': 900}, L.VIR_DOMAIN_AFFECT_CONFIG)),
         ('domainGetMemoryParameters', dom.memoryParameters),
@@ -167,12 +179,15 @@ def working(conn, xml):
         ('domainBlockStatsFlags', lambda: dom.blockStatsFlags('vda')),
         ('domainInterfaceStats', lambda: dom.interfaceStats(
             re.search("<target dev='(vnet[0-9]+)'", dom.XMLDesc()).group(1))),
-        ('domainMemoryStats', dom.memoryStats), ('domainGetBlockInfo', lambda: dom.blockInfo('vda')),
+        ('domainMemoryStats', dom.memoryStats),
+        ('domainGetBlockInfo', lambda: dom.blockInfo('vda')),
         ('domainGetCPUStats', lambda: dom.getCPUStats(True)),
-        ('domainInterfaceAddresses', lambda: dom.interfaceAddresses(L.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE)),
+        ('domainInterfaceAddresses', lambda: dom.interfaceAddresses(
+            L.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE)),
         ('domainGetHostname', lambda: dom.hostname(L.VIR_DOMAIN_GET_HOSTNAME_LEASE)),
         ('connectGetAllDomainStats', conn.getAllDomainStats),
-        ('domainGetSecurityLabel', dom.securityLabel), ('domainGetSecurityLabelList', dom.securityLabelList),
+        ('domainGetSecurityLabel', dom.securityLabel),
+        ('domainGetSecurityLabelList', dom.securityLabelList),
         ('domainReboot', lambda: (dom.reboot(), dom.destroy())),
         ('domainSetSchedulerParameters', lambda: dom.setSchedulerParameters({'cpu_shares': 800})),
     ]
@@ -185,24 +200,28 @@ def unsupported(conn, dom, xml):
     dev = next(iter(conn.listAllDevices(0)))
     snapshot = '<domainsnapshot/>'
     return [
-        ('nodeDeviceDettach', dev.dettach), ('nodeDeviceDetachFlags', lambda: dev.detachFlags(None)),
+        ('nodeDeviceDettach', dev.dettach),
+        ('nodeDeviceDetachFlags', lambda: dev.detachFlags(None)),
         ('nodeDeviceReAttach', dev.reAttach), ('nodeDeviceReset', dev.reset),
         ('connectCompareCPU', lambda: conn.compareCPU('<cpu/>')),
         ('connectBaselineCPU', lambda: conn.baselineCPU(['<cpu/>'])),
         ('nodeSuspendForDuration', lambda: conn.suspendForDuration(0, 60)),
         ('connectGetCPUModelNames', lambda: conn.getCPUModelNames('x86_64')),
-        ('connectCompareHypervisorCPU', lambda: conn.compareHypervisorCPU(None, 'x86_64', None, 'kvm', '<cpu/>')),
+        ('connectCompareHypervisorCPU', lambda: conn.compareHypervisorCPU(
+            None, 'x86_64', None, 'kvm', '<cpu/>')),
         ('connectBaselineHypervisorCPU', lambda: conn.baselineHypervisorCPU(
             None, 'x86_64', None, 'kvm', ['<cpu/>'])),
         ('nodeGetSEVInfo', conn.getSEVInfo),
         ('connectDomainQemuMonitorEventRegister', lambda: libvirt_qemu.qemuMonitorEventRegister(
             conn, None, None, lambda *_: None, None)),
-        ('domainGetTime', dom.getTime), ('domainSetTime', lambda: dom.setTime({'seconds': 1, 'nseconds': 0})),
+        ('domainGetTime', dom.getTime),
+        ('domainSetTime', lambda: dom.setTime({'seconds': 1, 'nseconds': 0})),
         ('domainCreateXMLWithFiles', lambda: conn.createXMLWithFiles(xml, [zero])),
         ('domainCreateWithFiles', lambda: dom.createWithFiles([zero])),
         ('domainPMSuspendForDuration', lambda: dom.pMSuspendForDuration(0, 0)),
         ('domainPMWakeup', dom.pMWakeup), ('domainScreenshot', lambda: dom.screenshot(st, 0)),
-        ('domainOpenChannel', lambda: dom.openChannel(None, st)), ('domainInjectNMI', dom.injectNMI),
+        ('domainOpenChannel', lambda: dom.openChannel(None, st)),
+        ('domainInjectNMI', dom.injectNMI),
         ('domainSendKey', lambda: dom.sendKey(0, 0, [1], 1)),
         ('domainSetLifecycleAction', lambda: dom.setLifecycleAction(0, 0)),
         ('domainFDAssociate', lambda: dom.FDAssociate('a', [zero])),
@@ -216,17 +235,23 @@ def unsupported(conn, dom, xml):
         ('domainGetNumaParameters', dom.numaParameters),
         ('domainSetBlkioParameters', lambda: dom.setBlkioParameters({'weight': 100})),
         ('domainGetBlkioParameters', dom.blkioParameters),
-        ('domainSetVcpus', lambda: dom.setVcpus(1)), ('domainSetVcpusFlags', lambda: dom.setVcpusFlags(1)),
-        ('domainGetIOThreadInfo', dom.ioThreadInfo), ('domainPinIOThread', lambda: dom.pinIOThread(1, (True,))),
-        ('domainAddIOThread', lambda: dom.addIOThread(1)), ('domainDelIOThread', lambda: dom.delIOThread(1)),
+        ('domainSetVcpus', lambda: dom.setVcpus(1)),
+        ('domainSetVcpusFlags', lambda: dom.setVcpusFlags(1)),
+        ('domainGetIOThreadInfo', dom.ioThreadInfo),
+        ('domainPinIOThread', lambda: dom.pinIOThread(1, (True,))),
+        ('domainAddIOThread', lambda: dom.addIOThread(1)),
+        ('domainDelIOThread', lambda: dom.delIOThread(1)),
         ('domainSetIOThreadParams', lambda: dom.setIOThreadParams(1, {'poll_max_ns': 1})),
-        ('domainSetInterfaceParameters', lambda: dom.setInterfaceParameters('vnet0', {'inbound.average': 1})),
+        ('domainSetInterfaceParameters', lambda: dom.setInterfaceParameters(
+            'vnet0', {'inbound.average': 1})),
         ('domainGetInterfaceParameters', lambda: dom.interfaceParameters('vnet0')),
         ('domainSetBlockIoTune', lambda: dom.setBlockIoTune('vda', {'total_iops_sec': 1})),
         ('domainGetBlockIoTune', lambda: dom.blockIoTune('vda')),
-        ('domainGetGuestVcpus', dom.guestVcpus), ('domainSetGuestVcpus', lambda: dom.setGuestVcpus('0', 1)),
+        ('domainGetGuestVcpus', dom.guestVcpus),
+        ('domainSetGuestVcpus', lambda: dom.setGuestVcpus('0', 1)),
         ('domainSetVcpu', lambda: dom.setVcpu('0', 1)),
-        ('domainGetPerfEvents', dom.perfEvents), ('domainSetPerfEvents', lambda: dom.setPerfEvents({'cmt': True})),
+        ('domainGetPerfEvents', dom.perfEvents),
+        ('domainSetPerfEvents', lambda: dom.setPerfEvents({'cmt': True})),
         ('domainBlockPeek', lambda: dom.blockPeek('vda', 0, 1)),
         ('domainMemoryPeek', lambda: dom.memoryPeek(0, 1, 1)),
         ('domainGetDiskErrors', dom.diskErrors),
@@ -256,7 +281,8 @@ def unsupported(conn, dom, xml):
         ('domainSaveImageDefineXML', lambda: conn.saveImageDefineXML('/nonexistent/x', '<x/>')),
         ('domainCoreDump', lambda: dom.coreDump('/nonexistent/x')),
         ('domainCoreDumpWithFormat', lambda: dom.coreDumpWithFormat('/nonexistent/x', 0)),
-        ('domainGetJobInfo', dom.jobInfo), ('domainGetJobStats', dom.jobStats), ('domainAbortJob', dom.abortJob),
+        ('domainGetJobInfo', dom.jobInfo), ('domainGetJobStats', dom.jobStats),
+        ('domainAbortJob', dom.abortJob),
         ('domainAbortJobFlags', lambda: dom.abortJobFlags(1)),
         ('domainMigrateGetMaxDowntime', dom.migrateGetMaxDowntime),
         ('domainMigrateSetMaxDowntime', lambda: dom.migrateSetMaxDowntime(1)),
@@ -272,13 +298,17 @@ def unsupported(conn, dom, xml):
         ('domainSnapshotNum', dom.snapshotNum), ('domainSnapshotListNames', dom.snapshotListNames),
         ('domainListAllSnapshots', dom.listAllSnapshots),
         ('domainSnapshotLookupByName', lambda: dom.snapshotLookupByName('x')),
-        ('domainHasCurrentSnapshot', dom.hasCurrentSnapshot), ('domainSnapshotCurrent', dom.snapshotCurrent),
+        ('domainHasCurrentSnapshot', dom.hasCurrentSnapshot),
+        ('domainSnapshotCurrent', dom.snapshotCurrent),
         ('domainCheckpointCreateXML', lambda: dom.checkpointCreateXML('<x/>')),
         ('domainListAllCheckpoints', dom.listAllCheckpoints),
         ('domainCheckpointLookupByName', lambda: dom.checkpointLookupByName('x')),
-        ('domainBackupBegin', lambda: dom.backupBegin('<x/>', None)), ('domainBackupGetXMLDesc', dom.backupGetXMLDesc),
-        ('domainFSTrim', lambda: dom.fSTrim(None, 0)), ('domainFSFreeze', dom.fsFreeze), ('domainFSThaw', dom.fsThaw),
-        ('domainSetUserPassword', lambda: dom.setUserPassword('x', 'x')), ('domainGetGuestInfo', dom.guestInfo),
+        ('domainBackupBegin', lambda: dom.backupBegin('<x/>', None)),
+        ('domainBackupGetXMLDesc', dom.backupGetXMLDesc),
+        ('domainFSTrim', lambda: dom.fSTrim(None, 0)), ('domainFSFreeze', dom.fsFreeze),
+        ('domainFSThaw', dom.fsThaw),
+        ('domainSetUserPassword', lambda: dom.setUserPassword('x', 'x')),
+        ('domainGetGuestInfo', dom.guestInfo),
         ('domainAgentSetResponseTimeout', lambda: dom.agentSetResponseTimeout(1)),
         ('domainAuthorizedSSHKeysGet', lambda: dom.authorizedSSHKeysGet('x')),
         ('domainAuthorizedSSHKeysSet', lambda: dom.authorizedSSHKeysSet('x', ['k'])),
@@ -295,10 +325,13 @@ def changing(conn, dom, xml):
     """All that changes something, for somebody who may not."""
     return [
         lambda: conn.defineXML(xml), lambda: conn.defineXMLFlags(xml), lambda: conn.createXML(xml),
-        lambda: conn.domainXMLToNative('vmm-json', xml), lambda: conn.domainXMLFromNative('vmm-json', '{}'),
-        lambda: conn.setMemoryParameters({'shm_sleep_millisecs': 20}), lambda: conn.allocPages({2048: 0}, 0, 1),
-        dom.create, lambda: dom.createWithFlags(0), dom.undefine, dom.undefineFlags, lambda: dom.rename('other-name'),
-        dom.shutdown, dom.shutdownFlags, dom.reboot, dom.reset, dom.destroy, dom.destroyFlags, dom.suspend, dom.resume,
+        lambda: conn.domainXMLToNative('vmm-json', xml),
+        lambda: conn.domainXMLFromNative('vmm-json', '{}'),
+        lambda: conn.setMemoryParameters({'shm_sleep_millisecs': 20}),
+        lambda: conn.allocPages({2048: 0}, 0, 1), dom.create, lambda: dom.createWithFlags(0),
+        dom.undefine, dom.undefineFlags, lambda: dom.rename('other-name'), dom.shutdown,
+        dom.shutdownFlags, dom.reboot, dom.reset, dom.destroy, dom.destroyFlags, dom.suspend,
+        dom.resume,
         lambda: dom.setAutostart(1), lambda: dom.XMLDesc(L.VIR_DOMAIN_XML_SECURE),
         lambda: dom.setMetadata(L.VIR_DOMAIN_METADATA_TITLE, 'U', None, None, BOTH),
         lambda: dom.openConsole(None, conn.newStream(0)), lambda: dom.pinVcpu(0, (True,)),
@@ -309,8 +342,8 @@ def changing(conn, dom, xml):
 
 
 def everything(conn):
-    return [(d.name(), d.state(), d.autostart(), d.isPersistent(), d.XMLDesc(), d.XMLDesc(L.VIR_DOMAIN_XML_INACTIVE))
-            for d in conn.listAllDomains()]
+    return [(d.name(), d.state(), d.autostart(), d.isPersistent(), d.XMLDesc(),
+             d.XMLDesc(L.VIR_DOMAIN_XML_INACTIVE)) for d in conn.listAllDomains()]
 
 
 # What a host or a guest may not have, said in these words, while the method works.
@@ -368,12 +401,14 @@ def main():
         except libvirt.libvirtError as e:
             if e.get_error_code() != L.VIR_ERR_OPERATION_DENIED:
                 failed.append(f'call {n}: {e}')
-    check('a read-only connection can change nothing', not failed and everything(conn) == before, failed)
+    check('a read-only connection can change nothing',
+          not failed and everything(conn) == before, failed)
     dom.destroy()
     dom.undefine()
     called = {'works': {m for m, _ in works}, 'other': {m for m, _ in refused}}
     wrong = [f'{m}: {said.get(m)}' for m in called['works'] if said.get(m) != 'works']
-    wrong += [f'{m}: {said.get(m)}' for m in called['other'] if said.get(m) not in ('later', 'refused')]
+    wrong += [f'{m}: {said.get(m)}' for m in called['other']
+              if said.get(m) not in ('later', 'refused')]
     wrong += [f'{m} is not called' for m in set(said) - called['works'] - called['other'] -
               MIGRATION_STEPS - ELSEWHERE - NOT_CALLABLE]
     check('and so has the documentation, with no method left out', not wrong, wrong)

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Nothing of a domain's XML is silently ignored: libvirt's schema tried on the driver (hv:///embed).
+"""Nothing of a domain's XML is silently ignored: libvirt's schema, tried in hv:///embed.
 
 From the golden files and from the schema come some thousand domains, each a golden one with one
 thing altered: an element more, an element twice, an attribute more or with each value the schema
-knows for it, a text. Each is either refused, or all of it is in what dumpxml gives. What neither the
-driver's list (hv_elements.c) nor the schema of this version names is refused as well.
+knows for it, a text. Each is either refused, or all of it is in what dumpxml gives. What neither
+the driver's list (hv_elements.c) nor the schema of this version names is refused as well.
 """
 import collections
 import copy
@@ -25,9 +25,11 @@ SCHEMAS = '/usr/share/libvirt/schemas/'
 KEPT = 'metadata'                       # what is in it is nobody's business
 # Of what is taken, all that has no effect: libvirt writes it, and takes it back. "." is <domain>;
 # clusters are of later versions, and can be one only.
-WITHOUT_EFFECT = {('.', 'id'), ('devices/disk/source', 'index'), ('devices/interface/source', 'portid'),
+WITHOUT_EFFECT = {('.', 'id'), ('devices/disk/source', 'index'),
+                  ('devices/interface/source', 'portid'),
                   ('devices/interface/source', 'bridge of a network'), ('cpu/topology', 'clusters')}
-UNITS = {'': 1024, 'b': 1, 'bytes': 1, 'KB': 1000, 'k': 1024, 'KiB': 1024, 'MB': 10**6, 'M': 1 << 20, 'MiB': 1 << 20,
+UNITS = {'': 1024, 'b': 1, 'bytes': 1, 'KB': 1000, 'k': 1024, 'KiB': 1024, 'MB': 10**6,
+         'M': 1 << 20, 'MiB': 1 << 20,
          'GB': 10**9, 'G': 1 << 30, 'GiB': 1 << 30, 'TB': 10**12, 'T': 1 << 40, 'TiB': 1 << 40}
 # What an attribute without a list of values in the schema is tried with.
 VALUES = ['x9', '7', '0', '/nonexistent', 'yes', 'no', '52:54:00:00:00:01', '']
@@ -145,7 +147,8 @@ def contents(root):
         for name, value in node.attrib.items():
             if (path, name) == ('devices/interface/source', 'bridge') and 'network' in node.attrib:
                 name = 'bridge of a network'
-            if (path, name, value) in [('devices/disk/driver', 'cache', 'default'), ('vcpu', 'current', text)]:
+            if (path, name, value) in [('devices/disk/driver', 'cache', 'default'),
+                                       ('vcpu', 'current', text)]:
                 continue                # as if it were not there
             if (path, name) in WITHOUT_EFFECT or path.endswith('/alias') or name == 'unit':
                 continue
@@ -180,12 +183,14 @@ def mutations(docs, schema, start, table):
                 change(next(x for i, (x, _) in enumerate(walk(new)) if i == n))
                 return new
             inside = set(named(parts(nodes[path], schema, 'element')))
-            below = {p.rpartition('/')[2] for p in table if p != '.' and (p.rpartition('/')[0] or '.') == path}
+            below = {p.rpartition('/')[2] for p in table
+                     if p != '.' and (p.rpartition('/')[0] or '.') == path}
             for name in sorted(inside | below | {'bogus'}):
                 there = name if path == '.' else f'{path}/{name}'
                 new = samples[there] if name in below else ET.Element(name)
                 if name in below:
-                    yield f'{there} once more', path, None, altered(lambda x: x.append(copy.deepcopy(new)))
+                    again = altered(lambda x: x.append(copy.deepcopy(new)))
+                    yield f'{there} once more', path, None, again
                     bare = ET.Element(name)
                     yield f'{there} without anything', path, None, altered(lambda x: x.append(bare))
                 else:
@@ -194,13 +199,16 @@ def mutations(docs, schema, start, table):
                       for a, defs in named(parts(nodes[path], schema, 'attribute')).items()}
             for name in sorted(set(values) | set(table[path]) | {'bogus'}):
                 known = name in table[path]
-                for value in sorted(set(values.get(name, []) + (table[path].get(name) or []))) or VALUES:
+                words = set(values.get(name, []) + (table[path].get(name) or []))
+                for value in sorted(words) or VALUES:
                     if known or value == (values.get(name) or VALUES)[0]:
                         yield (f"{path} {name}='{value}'", path, None if known else name,
                                altered(lambda x: x.set(name, value)))
-            yield f'{path} turned round', path, None, altered(lambda x: x.__setitem__(slice(None), x[::-1]))
+            yield (f'{path} turned round', path, None,
+                   altered(lambda x: x.__setitem__(slice(None), x[::-1])))
             for text in ['junk', '7'] + [v.text for v in parts(nodes[path], schema, 'value')]:
-                yield f'{path} with text {text}', path, None, altered(lambda x: setattr(x, 'text', text))
+                yield (f'{path} with text {text}', path, None,
+                       altered(lambda x: setattr(x, 'text', text)))
 
 
 def main():
