@@ -306,6 +306,13 @@ static int consoles_validate(const virDomainDef *def)
 		unsupported("%s", _("<serial>: hv connects one serial line, port 0"));
 		return -1;
 	}
+	if (def->nserials && def->serials[0]->source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
+	    (!def->serials[0]->source->data.nix.listen ||
+	     !def->serials[0]->source->data.nix.path)) {
+		unsupported("%s", _("<serial type='unix'>: hv listens, so <source mode='bind' "
+				    "path=.../> is needed"));
+		return -1;
+	}
 	for (i = 0; i < def->nconsoles; i++) {
 		if (def->consoles[i]->targetType == VIR_DOMAIN_CHR_CONSOLE_TARGET_TYPE_VIRTIO)
 			virtio++;
