@@ -5,7 +5,7 @@
 # virthvd and libvirtd running, in $TMPDIR.
 #
 #	clients KERNEL INITRD DISK	# a guest that powers off by its button; clients_cases cases
-clients_cases=41
+clients_cases=43
 
 state()
 {
@@ -175,6 +175,16 @@ proxy_clients()
 	check "the network knows its port" sh -c "virsh -q -c hv:///system net-port-list hvtest | grep -q -- -"
 	run "destroy" v destroy guest
 	check "the tap device is gone" sh -c '! ip link show master hvtest0 | grep -q vnet'
+	# The line of the documentation, with files that are here.
+	sed 's#hvtest</name>#default</name>#' "$TMPDIR/net.xml" >"$TMPDIR/default.xml"
+	v net-create "$TMPDIR/default.xml" >/dev/null
+	run "virt-install as in Documentation/libvirt.rst" sh -c "$(
+		sed -n '/^	virt-install --connect/,/--noautoconsole$/p' "$HV_TREE/Documentation/libvirt.rst" |
+			tr -d '\\\n' | sed "s#/srv/web.img#$3#; s#/srv/vmlinuz#$1#; s#/srv/initrd.img#$2#")"
+	check "it runs" state_of web running
+	v destroy web >/dev/null
+	v undefine web >/dev/null
+	v net-destroy default >/dev/null
 	# A modular daemon comes first; here it is libvirtd by another name.
 	mv /run/libvirt/libvirt-sock /run/libvirt/virtnetworkd-sock
 	run "networks of a modular daemon" v net-info hvtest
@@ -216,6 +226,6 @@ clients()
 	install_clients "$@"
 	pacemaker_clients "$@"
 	monitoring_clients
-	proxy_clients
+	proxy_clients "$@"
 	methods_client "$@"
 }
