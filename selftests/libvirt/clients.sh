@@ -97,7 +97,7 @@ END
 	ra_gives 0 stop "stopped"
 	ra_gives 7 monitor "not running"
 	ra_gives 0 start "started again"
-	kill -9 "$(pgrep -f 'run --config /run/libvirt/hv/guest.json' | head -n 1)"
+	kill -9 "$(vmm_pid guest)"
 	wait_for 30 sh -c '! virsh -q -c hv:///system list --name | grep -q guest'
 	ra_gives 7 monitor "a killed guest is not running"
 	ra_gives 0 start "and can be started"
