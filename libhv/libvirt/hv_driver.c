@@ -89,10 +89,12 @@ static virDrvStateInitResult hvStateInitialize(bool privileged, const char *root
 		goto error;
 	if (virDomainObjListLoadAllConfigs(driver->domains, driver->state_dir, NULL, true,
 					   driver->xmlopt, NULL, NULL) < 0 ||
-	    virDomainObjListForEach(driver->domains, false, hv_process_reconnect, driver) < 0 ||
 	    virDomainObjListLoadAllConfigs(driver->domains, driver->config_dir,
 					   driver->autostart_dir, false, driver->xmlopt, NULL,
 					   NULL) < 0)
+		goto error;
+	/* Not before it is known which are persistent: one whose guest has ended stays then. */
+	if (virDomainObjListForEach(driver->domains, false, hv_process_reconnect, driver) < 0)
 		goto error;
 	autostart_all(driver);
 	return VIR_DRV_STATE_INIT_COMPLETE;
