@@ -232,7 +232,9 @@ check check-full: CHECK_KERNELS := 6.1 6.12
 check-libvirt: CHECK_KERNELS := 6.1
 check-sanitizer: CHECK_KERNELS := sanitizer
 
+# Compiled against as well, so that the next Debian's libvirt is no surprise.
 check-libvirt: check-build
+	@libhv/libvirt/source 11.3.0 >/dev/null || echo 'so the driver is not compiled for libvirt 11.3.0'
 	+@BUILD=$(BUILD) selftests/run --set=check-full 'libvirt_*'
 
 check check-full check-sanitizer: check-build

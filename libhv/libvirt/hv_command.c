@@ -163,14 +163,20 @@ static int keys_known(struct json_object *obj, const char *where, const char *co
 	return 0;
 }
 
-static void memory_xml(virBuffer *buf, const char *text)
+static int memory_xml(virBuffer *buf, const char *text)
 {
-	const char *suffix = text + strspn(text, "0123456789");
-	const char unit = *suffix ? g_ascii_toupper(*suffix) : 'b';
+	static const char *const units[] = { "b", "KiB", "MiB", "GiB", "TiB" };
+	const size_t digits = strspn(text, "0123456789");
+	const char *const letters = "KMGT";
+	const char unit = g_ascii_toupper(text[digits]);
 
+	if (!digits || (unit && (!strchr(letters, unit) || text[digits + 1]))) {
+		virReportError(VIR_ERR_INVALID_ARG, _("memory '%s' is no size"), text);
+		return -1;
+	}
 	virBufferAsprintf(buf, "<memory unit='%s'>%.*s</memory>\n",
-			  unit == 'K' ? "KiB" : unit == 'M' ? "MiB" : unit == 'G' ? "GiB" :
-			  unit == 'T' ? "TiB" : "b", (int)(suffix - text), text);
+			  units[unit ? strchr(letters, unit) - letters + 1 : 0], (int)digits, text);
+	return 0;
 }
 
 static int disks_xml(virBuffer *buf, struct json_object *list)
@@ -241,7 +247,8 @@ static int config_xml(virBuffer *buf, struct json_object *obj)
 		return -1;
 	virBufferAddLit(buf, "<domain type='kvm'>\n");
 	virBufferEscapeString(buf, "<name>%s</name>\n", text_of(obj, "name"));
-	memory_xml(buf, memory ? memory : "512M");
+	if (memory_xml(buf, memory ? memory : "512M") < 0)
+		return -1;
 	if (text_of(obj, "memory_backend"))
 		virBufferEscapeString(buf, "<memoryBacking><source type='%s'/></memoryBacking>\n",
 				      text_of(obj, "memory_backend"));

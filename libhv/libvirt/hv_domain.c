@@ -128,8 +128,18 @@ static int device_defaults(virDomainDeviceDef *dev, const virDomainDef *def, uns
 			dev->data.net->model = VIR_DOMAIN_NET_MODEL_VIRTIO;
 		break;
 	case VIR_DOMAIN_DEVICE_DISK:
+		/* addresses_assign() wants names, and comes before the checks. */
+		if (!dev->data.disk->dst) {
+			unsupported("%s", _("a <disk> without <target dev=...>; name it vda, vdb, "
+					    "..."));
+			return -1;
+		}
 		if (dev->data.disk->src->format <= VIR_STORAGE_FILE_NONE)
 			dev->data.disk->src->format = VIR_STORAGE_FILE_RAW;
+		break;
+	case VIR_DOMAIN_DEVICE_PANIC:
+		if (dev->data.panic->model == VIR_DOMAIN_PANIC_MODEL_DEFAULT)
+			dev->data.panic->model = VIR_DOMAIN_PANIC_MODEL_ISA;
 		break;
 	case VIR_DOMAIN_DEVICE_CHR:
 		if (dev->data.chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_SERIAL) {
@@ -296,6 +306,13 @@ static int consoles_validate(const virDomainDef *def)
 		unsupported("%s", _("<serial>: hv connects one serial line, port 0"));
 		return -1;
 	}
+	if (def->nserials && def->serials[0]->source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
+	    (!def->serials[0]->source->data.nix.listen ||
+	     !def->serials[0]->source->data.nix.path)) {
+		unsupported("%s", _("<serial type='unix'>: hv listens, so <source mode='bind' "
+				    "path=.../> is needed"));
+		return -1;
+	}
 	for (i = 0; i < def->nconsoles; i++) {
 		if (def->consoles[i]->targetType == VIR_DOMAIN_CHR_CONSOLE_TARGET_TYPE_VIRTIO)
 			virtio++;
@@ -315,17 +332,21 @@ static int consoles_validate(const virDomainDef *def)
 	return 0;
 }
 
+int hv_domain_name_check(const char *name)
+{
+	if (hv_control_name_valid(name))
+		return 0;
+	unsupported(_("<name> '%s': hv takes letters, digits, '.', '_' and '-', at most 60, "
+		      "beginning with a letter or digit"), name);
+	return -1;
+}
+
 static int domain_validate(const virDomainDef *def, void *opaque, void *parse_opaque)
 {
 	(void)opaque;
 	(void)parse_opaque;
-	if (!hv_control_name_valid(def->name)) {
-		unsupported(
-			_("<name> '%s': hv takes letters, digits, '.', '_' and '-', at most 60, "
-			  "beginning with a letter or digit"),
-			def->name);
+	if (hv_domain_name_check(def->name) < 0)
 		return -1;
-	}
 	if (!def->os.kernel) {
 		unsupported("%s", _("<os>: hv has no firmware yet, so <kernel> is needed; "
 				    "virt-install --boot kernel=FILE,initrd=FILE,kernel_args=..."));
@@ -380,10 +401,17 @@ virDomainXMLOption *hv_domain_xmlopt_new(struct hv_driver *driver)
 virDomainDef *hv_domain_parse(struct hv_driver *driver, const char *xml, unsigned int flags)
 {
 	g_autofree char *plain = NULL;
+	g_autoptr(virDomainDef) def = NULL;
+	const int ret = hv_elements_check(xml, &plain);
 
-	if (hv_elements_check(xml, &plain) < 0)
+	if (ret < 0)
 		return NULL;
-	return virDomainDefParseString(plain ? plain : xml, driver->xmlopt, NULL, flags);
+	def = virDomainDefParseString(plain ? plain : xml, driver->xmlopt, NULL, flags);
+	if (def && ret > 0) {
+		virReportError(VIR_ERR_XML_ERROR, "%s", _("the XML is not well formed"));
+		return NULL;
+	}
+	return g_steal_pointer(&def);
 }
 
 /* ---- helpers of the methods ---- */

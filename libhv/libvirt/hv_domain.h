@@ -44,6 +44,9 @@ virDomainXMLOption *hv_domain_xmlopt_new(struct hv_driver *driver);
  */
 virDomainDef *hv_domain_parse(struct hv_driver *driver, const char *xml, unsigned int flags);
 
+/** hv_domain_name_check() - can a domain have that name?  -1 with an error set. */
+int hv_domain_name_check(const char *name);
+
 /** hv_domain_get() - the domain of a client's handle, locked; NULL with an error set. */
 virDomainObj *hv_domain_get(virDomainPtr dom);
 

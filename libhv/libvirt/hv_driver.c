@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * hv_driver.c - the driver as libvirt sees it: its start and end, its connections,
- * the host, lists of domains, and the table of its methods (hv_driver.h).
+ * lists of domains, and the table of its methods (hv_driver.h).
  */
 #include <config.h>
 
@@ -18,8 +18,6 @@
 #include "viraccessapicheck.h"
 #include "virclosecallbacks.h"
 #include "virerror.h"
-#include "virhostcpu.h"
-#include "virhostmem.h"
 #include "virlog.h"
 #include "virutil.h"
 
@@ -91,10 +89,12 @@ static virDrvStateInitResult hvStateInitialize(bool privileged, const char *root
 		goto error;
 	if (virDomainObjListLoadAllConfigs(driver->domains, driver->state_dir, NULL, true,
 					   driver->xmlopt, NULL, NULL) < 0 ||
-	    virDomainObjListForEach(driver->domains, false, hv_process_reconnect, driver) < 0 ||
 	    virDomainObjListLoadAllConfigs(driver->domains, driver->config_dir,
 					   driver->autostart_dir, false, driver->xmlopt, NULL,
 					   NULL) < 0)
+		goto error;
+	/* Not before it is known which are persistent: one whose guest has ended stays then. */
+	if (virDomainObjListForEach(driver->domains, false, hv_process_reconnect, driver) < 0)
 		goto error;
 	autostart_all(driver);
 	return VIR_DRV_STATE_INIT_COMPLETE;
@@ -288,72 +288,6 @@ static int hvConnectDomainEventDeregisterAny(virConnectPtr conn, int callback_id
 											      0;
 }
 
-/* ---- the host ---- */
-
-static int hvNodeGetInfo(virConnectPtr conn, virNodeInfoPtr info)
-{
-	if (virNodeGetInfoEnsureACL(conn) < 0)
-		return -1;
-	return virCapabilitiesGetNodeInfo(info);
-}
-
-static int hvNodeGetCPUMap(virConnectPtr conn, unsigned char **map, unsigned int *online,
-			   unsigned int flags)
-{
-	if (virNodeGetCPUMapEnsureACL(conn) < 0)
-		return -1;
-	return virHostCPUGetMap(map, online, flags);
-}
-
-static int hvNodeGetCPUStats(virConnectPtr conn, int cpu, virNodeCPUStatsPtr params, int *nparams,
-			     unsigned int flags)
-{
-	if (virNodeGetCPUStatsEnsureACL(conn) < 0)
-		return -1;
-	return virHostCPUGetStats(cpu, params, nparams, flags);
-}
-
-static int hvNodeGetMemoryStats(virConnectPtr conn, int cell, virNodeMemoryStatsPtr params,
-				int *nparams, unsigned int flags)
-{
-	if (virNodeGetMemoryStatsEnsureACL(conn) < 0)
-		return -1;
-	return virHostMemGetStats(cell, params, nparams, flags);
-}
-
-static unsigned long long hvNodeGetFreeMemory(virConnectPtr conn)
-{
-	unsigned long long free;
-
-	if (virNodeGetFreeMemoryEnsureACL(conn) < 0 || virHostMemGetInfo(NULL, &free) < 0)
-		return 0;
-	return free;
-}
-
-static int hvNodeGetCellsFreeMemory(virConnectPtr conn, unsigned long long *free, int first,
-				    int max)
-{
-	if (virNodeGetCellsFreeMemoryEnsureACL(conn) < 0)
-		return -1;
-	return virHostMemGetCellsFree(free, first, max);
-}
-
-static int hvNodeGetMemoryParameters(virConnectPtr conn, virTypedParameterPtr params, int *nparams,
-				     unsigned int flags)
-{
-	if (virNodeGetMemoryParametersEnsureACL(conn) < 0)
-		return -1;
-	return virHostMemGetParameters(params, nparams, flags);
-}
-
-static int hvNodeGetSecurityModel(virConnectPtr conn, virSecurityModelPtr model)
-{
-	if (virNodeGetSecurityModelEnsureACL(conn) < 0)
-		return -1;
-	memset(model, 0, sizeof(*model));	/* none */
-	return 0;
-}
-
 /* ---- lists of domains ---- */
 
 static int hvConnectNumOfDomains(virConnectPtr conn)
@@ -526,12 +460,17 @@ static virHypervisorDriver hvHypervisorDriver = {
 	.nodeGetFreeMemory = hvNodeGetFreeMemory,
 	.nodeGetCellsFreeMemory = hvNodeGetCellsFreeMemory,
 	.nodeGetMemoryParameters = hvNodeGetMemoryParameters,
+	.nodeSetMemoryParameters = hvNodeSetMemoryParameters,
+	.nodeGetFreePages = hvNodeGetFreePages,
+	.nodeAllocPages = hvNodeAllocPages,
 	.nodeGetSecurityModel = hvNodeGetSecurityModel,
+	.connectGetSysinfo = hvConnectGetSysinfo,
 	.domainLookupByID = hvDomainLookupByID,
 	.domainLookupByUUID = hvDomainLookupByUUID,
 	.domainLookupByName = hvDomainLookupByName,
 	.domainDefineXML = hvDomainDefineXML,
 	.domainDefineXMLFlags = hvDomainDefineXMLFlags,
+	.domainRename = hvDomainRename,
 	.domainUndefine = hvDomainUndefine,
 	.domainUndefineFlags = hvDomainUndefineFlags,
 	.domainGetXMLDesc = hvDomainGetXMLDesc,
@@ -583,6 +522,9 @@ static virHypervisorDriver hvHypervisorDriver = {
 	.domainGetBlockInfo = hvDomainGetBlockInfo,
 	.domainGetCPUStats = hvDomainGetCPUStats,
 	.domainInterfaceAddresses = hvDomainInterfaceAddresses,
+	.domainGetHostname = hvDomainGetHostname,
+	.domainGetSecurityLabel = hvDomainGetSecurityLabel,
+	.domainGetSecurityLabelList = hvDomainGetSecurityLabelList,
 };
 
 static virConnectDriver hvConnectDriver = {

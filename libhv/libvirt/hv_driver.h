@@ -18,12 +18,29 @@ int hvRegister(void);
 /* A function of the type that the table's slot has. */
 #define HV_METHOD(name)	__typeof__(*(virDrv##name)NULL) hv##name
 
+/* hv_driver_host.c: the host */
+HV_METHOD(NodeGetInfo);
+HV_METHOD(NodeGetCPUMap);
+HV_METHOD(NodeGetCPUStats);
+HV_METHOD(NodeGetMemoryStats);
+HV_METHOD(NodeGetFreeMemory);
+HV_METHOD(NodeGetCellsFreeMemory);
+HV_METHOD(NodeGetMemoryParameters);
+HV_METHOD(NodeSetMemoryParameters);
+HV_METHOD(NodeGetFreePages);
+HV_METHOD(NodeAllocPages);
+HV_METHOD(NodeGetSecurityModel);
+HV_METHOD(ConnectGetSysinfo);
+HV_METHOD(DomainGetSecurityLabel);
+HV_METHOD(DomainGetSecurityLabelList);
+
 /* hv_driver_define.c: what domains there are */
 HV_METHOD(DomainLookupByID);
 HV_METHOD(DomainLookupByUUID);
 HV_METHOD(DomainLookupByName);
 HV_METHOD(DomainDefineXML);
 HV_METHOD(DomainDefineXMLFlags);
+HV_METHOD(DomainRename);
 HV_METHOD(DomainUndefine);
 HV_METHOD(DomainUndefineFlags);
 HV_METHOD(DomainGetXMLDesc);
@@ -83,5 +100,6 @@ HV_METHOD(DomainMemoryStats);
 HV_METHOD(DomainGetBlockInfo);
 HV_METHOD(DomainGetCPUStats);
 HV_METHOD(DomainInterfaceAddresses);
+HV_METHOD(DomainGetHostname);
 
 #endif /* HV_DRIVER_H */

@@ -161,6 +161,65 @@ int hvDomainUndefine(virDomainPtr dom)
 	return hvDomainUndefineFlags(dom, 0);
 }
 
+/* ---- rename ---- */
+
+/* With the list of domains locked: nothing here may wait. */
+static int rename_callback(virDomainObj *vm, const char *name, unsigned int flags, void *opaque)
+{
+	struct hv_driver *driver = opaque;
+	g_autofree char *old_file = virDomainConfigFile(driver->config_dir, vm->def->name);
+	g_autofree char *old_link = virDomainConfigFile(driver->autostart_dir, vm->def->name);
+	g_autofree char *file = virDomainConfigFile(driver->config_dir, name);
+	g_autofree char *link = virDomainConfigFile(driver->autostart_dir, name);
+	char *old = vm->def->name;
+
+	(void)flags;
+	if (vm->autostart && symlink(file, link) < 0) {
+		virReportSystemError(errno, _("cannot make %s"), link);
+		return -1;
+	}
+	vm->def->name = g_strdup(name);
+	if (virDomainDefSave(vm->def, driver->xmlopt, driver->config_dir) < 0) {
+		g_free(vm->def->name);
+		vm->def->name = old;
+		unlink(link);
+		return -1;
+	}
+	unlink(old_link);
+	unlink(old_file);
+	hv_domain_event(driver, virDomainEventLifecycleNew(vm->def->id, old, vm->def->uuid,
+							   VIR_DOMAIN_EVENT_UNDEFINED,
+							   VIR_DOMAIN_EVENT_UNDEFINED_RENAMED));
+	hv_domain_event_lifecycle(vm, VIR_DOMAIN_EVENT_DEFINED, VIR_DOMAIN_EVENT_DEFINED_RENAMED);
+	g_free(old);
+	return 0;
+}
+
+int hvDomainRename(virDomainPtr dom, const char *name, unsigned int flags)
+{
+	struct hv_driver *driver = dom->conn->privateData;
+	virDomainObj *vm;
+	int ret = -1;
+
+	virCheckFlags(0, -1);
+	vm = hv_domain_get(dom);
+	if (!vm)
+		return -1;
+	if (virDomainRenameEnsureACL(dom->conn, vm->def) < 0)
+		goto cleanup;
+	if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
+		goto cleanup;
+	if (virDomainObjIsActive(vm) || !vm->persistent)
+		virReportError(VIR_ERR_OPERATION_INVALID, "%s",
+			       _("only a defined domain that is off can be renamed"));
+	else if (hv_domain_name_check(name) == 0)
+		ret = virDomainObjListRename(driver->domains, vm, name, 0, rename_callback, driver);
+	virDomainObjEndJob(vm);
+cleanup:
+	virDomainObjEndAPI(&vm);
+	return ret;
+}
+
 /* ---- what it is ---- */
 
 char *hvDomainGetXMLDesc(virDomainPtr dom, unsigned int flags)

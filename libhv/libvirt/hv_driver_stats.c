@@ -10,10 +10,12 @@
 
 #include "datatypes.h"
 #include "hv_domain.h"
+#include "hv_interface.h"
 #include "hv_stats.h"
 #include "viraccessapicheck.h"
 #include "vircgroup.h"
 #include "virerror.h"
+#include "virmacaddr.h"
 #include "virtypedparam.h"
 
 #define VIR_FROM_THIS HV_FROM
@@ -171,6 +173,21 @@ cleanup:
 	return ret;
 }
 
+/* As hv_interface_network(), for functions of libvirt's that take the connection themselves. */
+static int leases_get(virDomainDef *def, virDomainInterfacePtr **interfaces)
+{
+	virConnectPtr conn = hv_interface_network();
+	int ret;
+
+	if (!conn)
+		return -1;
+	virSetConnectNetwork(conn);
+	ret = virDomainNetDHCPInterfaces(def, interfaces);
+	virSetConnectNetwork(NULL);
+	virConnectClose(conn);
+	return ret;
+}
+
 int hvDomainInterfaceAddresses(virDomainPtr dom, virDomainInterfacePtr **interfaces,
 			       unsigned int source, unsigned int flags)
 {
@@ -186,7 +203,7 @@ int hvDomainInterfaceAddresses(virDomainPtr dom, virDomainInterfacePtr **interfa
 		goto cleanup;
 	switch (source) {
 	case VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE:
-		ret = virDomainNetDHCPInterfaces(vm->def, interfaces);
+		ret = leases_get(vm->def, interfaces);
 		break;
 	case VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP:
 		ret = virDomainNetARPInterfaces(vm->def, interfaces);
@@ -199,6 +216,60 @@ int hvDomainInterfaceAddresses(virDomainPtr dom, virDomainInterfacePtr **interfa
 cleanup:
 	virDomainObjEndAPI(&vm);
 	return ret;
+}
+
+/* The name that the guest gave when it asked for an address of that interface. */
+static char *lease_hostname(virConnectPtr conn, const virDomainNetDef *net)
+{
+	char mac[VIR_MAC_STRING_BUFLEN];
+	virNetworkDHCPLeasePtr *leases = NULL;
+	g_autoptr(virNetwork) network = NULL;
+	char *name = NULL;
+	int i, n;
+
+	network = virNetworkLookupByName(conn, net->data.network.name);
+	if (!network)
+		return NULL;
+	n = virNetworkGetDHCPLeases(network, virMacAddrFormat(&net->mac, mac), &leases, 0);
+	for (i = 0; i < n; i++) {
+		if (leases[i]->hostname && !name)
+			name = g_strdup(leases[i]->hostname);
+		virNetworkDHCPLeaseFree(leases[i]);
+	}
+	g_free(leases);
+	return name;
+}
+
+char *hvDomainGetHostname(virDomainPtr dom, unsigned int flags)
+{
+	g_autoptr(virConnect) conn = NULL;
+	virDomainObj *vm;
+	char *name = NULL;
+	size_t i;
+
+	virCheckFlags(VIR_DOMAIN_GET_HOSTNAME_LEASE | VIR_DOMAIN_GET_HOSTNAME_AGENT, NULL);
+	vm = hv_domain_get(dom);
+	if (!vm)
+		return NULL;
+	if (virDomainGetHostnameEnsureACL(dom->conn, vm->def) < 0)
+		goto cleanup;
+	if (flags != VIR_DOMAIN_GET_HOSTNAME_LEASE) {
+		virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED, "%s",
+			       _("hv has a guest's name from 'lease'; there is no guest agent"));
+		goto cleanup;
+	}
+	if (virDomainObjCheckActive(vm) < 0)
+		goto cleanup;
+	conn = hv_interface_network();
+	for (i = 0; conn && !name && i < vm->def->nnets; i++)
+		if (vm->def->nets[i]->type == VIR_DOMAIN_NET_TYPE_NETWORK)
+			name = lease_hostname(conn, vm->def->nets[i]);
+	if (!name && conn)
+		virReportError(VIR_ERR_NO_HOSTNAME,
+			       _("no network has a lease with a name for '%s'"), vm->def->name);
+cleanup:
+	virDomainObjEndAPI(&vm);
+	return name;
 }
 
 /* ---- memory, CPU time ---- */

@@ -11,8 +11,8 @@
  * @plain:	the same with type 'hv' written as 'kvm', the caller's; NULL if @xml
  *		needs no change.  libvirt's own parser knows no type 'hv'.
  *
- * -1 with an error set that names the element or attribute.  XML that is not well
- * formed passes: libvirt's parser says so better.
+ * -1 with an error set that names the element or attribute; 1 if it is not well
+ * formed, which libvirt's parser says better.
  */
 int hv_elements_check(const char *xml, char **plain);
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Stock clients of libvirt on hv:///system, for real guests and without: virt-install, Pacemaker's
-# VirtualDomain agent, prometheus-libvirt-exporter, collectd. To be sourced after env.sh, with
+# VirtualDomain agent, prometheus-libvirt-exporter, collectd, python3-libvirt. To be sourced after env.sh, with
 # virthvd and libvirtd running, in $TMPDIR.
 #
 #	clients KERNEL INITRD DISK	# a guest that powers off by its button; clients_cases cases
-clients_cases=37
+clients_cases=43
 
 state()
 {
@@ -97,7 +97,7 @@ END
 	ra_gives 0 stop "stopped"
 	ra_gives 7 monitor "not running"
 	ra_gives 0 start "started again"
-	kill -9 "$(pgrep -f 'run --config /run/libvirt/hv/guest.json' | head -n 1)"
+	kill -9 "$(vmm_pid guest)"
 	wait_for 30 sh -c '! virsh -q -c hv:///system list --name | grep -q guest'
 	ra_gives 7 monitor "a killed guest is not running"
 	ra_gives 0 start "and can be started"
@@ -169,12 +169,56 @@ proxy_clients()
 	run "a guest on a network of libvirtd's" v create "$TMPDIR/net-guest.xml"
 	check "its tap device is in the network's bridge" sh -c 'ip link show master hvtest0 | grep -q vnet'
 	check "domiflist names the network" sh -c "virsh -q -c hv:///system domiflist guest | grep -q 'hvtest.*virtio'"
+	run "its addresses are asked of the network" v domifaddr guest --source lease
+	check "and its name" sh -c 'virsh -c hv:///system domhostname guest --source lease 2>&1 |
+		grep -q "no network has a lease"'
 	check "the network knows its port" sh -c "virsh -q -c hv:///system net-port-list hvtest | grep -q -- -"
 	run "destroy" v destroy guest
 	check "the tap device is gone" sh -c '! ip link show master hvtest0 | grep -q vnet'
+	# The line of the documentation, with files that are here.
+	sed 's#hvtest</name>#default</name>#' "$TMPDIR/net.xml" >"$TMPDIR/default.xml"
+	v net-create "$TMPDIR/default.xml" >/dev/null
+	run "virt-install as in Documentation/libvirt.rst" sh -c "$(
+		sed -n '/^	virt-install --connect/,/--noautoconsole$/p' "$HV_TREE/Documentation/libvirt.rst" |
+			tr -d '\\\n' | sed "s#/srv/web.img#$3#; s#/srv/vmlinuz#$1#; s#/srv/initrd.img#$2#")"
+	check "it runs" state_of web running
+	v destroy web >/dev/null
+	v undefine web >/dev/null
+	v net-destroy default >/dev/null
+	# A modular daemon comes first; here it is libvirtd by another name.
+	mv /run/libvirt/libvirt-sock /run/libvirt/virtnetworkd-sock
+	run "networks of a modular daemon" v net-info hvtest
+	mv /run/libvirt/virtnetworkd-sock /run/libvirt/libvirt-sock
 	run "net-destroy" v net-destroy hvtest
 	v pool-destroy hvtest >/dev/null
 	run "pool-undefine" v pool-undefine hvtest
+}
+
+# Every method of the driver, by python3-libvirt.
+methods_client()
+{
+	cat >"$TMPDIR/methods.xml" <<END
+<domain type='hv'>
+  <name>methods</name>
+  <uuid>8f0c1c70-0000-4000-8000-0000000000ab</uuid>
+  <memory unit='MiB'>64</memory>
+  <vcpu>2</vcpu>
+  <os>
+    <type>hvm</type>
+    <kernel>$1</kernel>
+  </os>
+  <devices>
+    <disk type='file'>
+      <source file='$3'/>
+      <target dev='vda'/>
+    </disk>
+    <interface type='ethernet'/>
+    <serial type='pty'/>
+  </devices>
+</domain>
+END
+	run "every method of Documentation/libvirt.rst" /usr/bin/python3 \
+		"$HV_TREE/selftests/libvirt/methods.py" "$TMPDIR/methods.xml"
 }
 
 clients()
@@ -182,5 +226,6 @@ clients()
 	install_clients "$@"
 	pacemaker_clients "$@"
 	monitoring_clients
-	proxy_clients
+	proxy_clients "$@"
+	methods_client "$@"
 }

@@ -8,9 +8,11 @@
 #	daemon_start; daemon_stop; daemon_kill
 #	v ARG...		# virsh on hv:///system
 #	wait_for SECONDS COMMAND...
+#	vmm_pid NAME		# of the running domain's vmm
 driver=
 version=$(dpkg-query -W -f '${Version}' libvirt0 2>/dev/null)
 [ -z "$version" ] || driver=$HV_BUILD/libvirt-${version%%-*}
+driver=${HV_LIBVIRT_DRIVER:-$driver}
 [ -f "$driver/libvirt_driver_hv.so" ] && [ -x "$driver/virthvd" ] ||
 	skip_all "the libvirt driver was not built (make libvirt)"
 export LIBVIRT_DRIVER_DIR="$driver"
@@ -41,6 +43,12 @@ wait_for()
 		[ $left -gt 0 ] || return 1
 		sleep 0.1
 	done
+}
+
+# The machine's other tests have domains of the same names: only those of this mount namespace.
+vmm_pid()
+{
+	pgrep --ns $$ --nslist mnt -f "run --config /run/libvirt/hv/$1.json" | head -n 1
 }
 
 daemon_start()
@@ -108,6 +116,12 @@ libvirtd_stop()
 	wait "$libvirtd"
 }
 
+# There, or nobody is left who could read it.
+talk_has()
+{
+	grep -qs "$1" "$TMPDIR/said" || ! grep -q '^State:	[^ZX]' "/proc/$talker/status" 2>/dev/null
+}
+
 # talk DOMAIN GREETING KEYS PATTERN: on the domain's console types KEYS once GREETING is there,
 # waits for PATTERN unless it is empty, and leaves. What was there to read is in $TMPDIR/said.
 talk()
@@ -118,10 +132,10 @@ talk()
 		"$TMPDIR/said" <"$TMPDIR/keys" >/dev/null 2>&1 &
 	talker=$!
 	exec 4>"$TMPDIR/keys"
-	wait_for 90 grep -qs "$2" "$TMPDIR/said"
+	wait_for 90 talk_has "$2"
 	# Whoever reads may have gone: then the words are not there, which is told below.
 	(trap '' PIPE; printf '%s' "$3" >&4) 2>/dev/null
-	[ -z "$4" ] || wait_for 60 grep -q "$4" "$TMPDIR/said"
+	[ -z "$4" ] || wait_for 60 talk_has "$4"
 	(trap '' PIPE; printf '\035' >&4) 2>/dev/null
 	exec 4>&-
 	wait $talker
