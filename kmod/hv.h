@@ -20,7 +20,8 @@
  * hv_doorbell.c  eventfds out
  * hv_clock.c  guest TSC, kvmclock, steal time
  * hv_debug.c  debug registers, the guest's and the host's
- * svm/, vmx/  AMD and Intel backends.  A backend sees no ioctl argument and no other backend.
+ * svm/, vmx/  AMD and Intel backends, behind what hv_ops.h lists.  A backend sees no ioctl
+ *             argument and no other backend.
  *
  * Locks, outermost first:
  *   hv_hw.c: hw_lock
@@ -57,6 +58,7 @@
 #include <asm/debugreg.h>
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
+#include <asm/trapnr.h>
 #include "uapi/hv.h"
 #include "hv_compat.h"
 #include "hv_decode.h"	/* struct hv_mov, hv_decode_*() */
@@ -283,60 +285,9 @@ struct hv_ops {
 	bool keeps_pdptes;		/* PAE: v->pdpte is the CPU's, not what memory holds */
 	size_t vcpu_size;		/* struct that begins with struct hv_vcpu */
 
-	/* hv_hw.c; cpu_* run on the CPU with interrupts off. */
-	int (*check)(u32 *status);	/* can this CPU do it: 0 and *status, or -ENODEV */
-	int (*setup)(void);		/* once at insmod: permission maps, capabilities */
-	void (*cleanup)(void);
-	int (*cpu_enable)(void);	/* -EBUSY: somebody else has it on */
-	void (*cpu_disable)(void);	/* only what cpu_enable switched on */
-	bool (*cpu_in_use)(void);	/* any context: on, and not by us */
-	void (*info)(struct hv_info *info);	/* hw_features, mitigations, npt_levels */
+#define HV_OP(result, op, args) result (*op) args;
+#include "hv_ops.h"
 
-	int (*vcpu_create)(struct hv_vcpu *v);
-	void (*vcpu_destroy)(struct hv_vcpu *v);
-	void (*vcpu_load)(struct hv_vcpu *v, int cpu);	/* preemption off */
-	void (*vcpu_put)(struct hv_vcpu *v);
-
-	/*
-	 * section: enter the guest once and return after its exit, GPRs, rip,
-	 * rflags, cr0..cr4, efer stored in @v; host interrupts still off.
-	 * Flushes the tagged TLB first when v->flushed_gen is behind, and sets it.
-	 */
-	void (*enter)(struct hv_vcpu *v);
-	/* section: classify the exit; may finish it (HV_ENTER) without sleeping. */
-	int (*fast_exit)(struct hv_vcpu *v);
-	/* interrupts on, may sleep; for an exit that fast_exit called HV_SLOW. */
-	int (*slow_exit)(struct hv_vcpu *v);
-
-	/* State; with the vCPU loaded, outside the section unless said otherwise. */
-	void (*get_segs)(struct hv_vcpu *v, struct hv_segs *s);
-	void (*set_segs)(struct hv_vcpu *v, const struct hv_segs *s);
-	void (*get_seg)(struct hv_vcpu *v, int n, struct hv_seg *s);	/* section too */
-	int (*get_cpl)(struct hv_vcpu *v);				/* section too */
-	void (*set_control)(struct hv_vcpu *v);	/* push cr0..cr4, efer; section too */
-	void (*get_debug)(struct hv_vcpu *v);	/* refresh v->dr*, dr6, dr7, debugctl */
-	void (*set_debug)(struct hv_vcpu *v);
-	void (*get_msrs)(struct hv_vcpu *v);	/* refresh v->msrs */
-	void (*set_msrs)(struct hv_vcpu *v);
-	void (*set_tsc_offset)(struct hv_vcpu *v, u64 offset);	/* section too */
-	u32 (*get_shadow)(struct hv_vcpu *v);	/* HV_SHADOW_*; section too */
-	void (*set_shadow)(struct hv_vcpu *v, u32 shadow);	/* section too */
-
-	/* Events; section. */
-	void (*inject_exception)(struct hv_vcpu *v);	/* from v->ev */
-	void (*inject_irq)(struct hv_vcpu *v);		/* from v->ev: vector, soft, length */
-	void (*inject_nmi)(struct hv_vcpu *v);
-	bool (*irq_allowed)(struct hv_vcpu *v);		/* IF, no shadow */
-	bool (*nmi_allowed)(struct hv_vcpu *v);		/* not masked, no shadow */
-	void (*set_irq_window)(struct hv_vcpu *v, bool on);
-	void (*set_nmi_window)(struct hv_vcpu *v, bool on);
-	bool (*get_nmi_masked)(struct hv_vcpu *v);
-	void (*set_nmi_masked)(struct hv_vcpu *v, bool masked);
-	void (*update_tpr)(struct hv_vcpu *v);		/* CR8 intercept from TPR and IRR */
-
-	/* Second-stage entry format (contract 11: host's encryption mask applied). */
-	u64 (*pte_table)(u64 pa);
-	u64 (*pte_leaf)(u64 pa, bool write, bool exec, int level);	/* level 1..3 */
 	u64 pte_present, pte_large, pte_write, pte_accessed, pte_dirty, pte_addr_mask;
 	int max_leaf;			/* 2: 2M, 3: 1G */
 };
@@ -415,7 +366,21 @@ static inline bool hv_pae_paging(const struct hv_vcpu *v)
 	return (v->cr0 & X86_CR0_PG) && (v->cr4 & X86_CR4_PAE) && !(v->efer & EFER_LMA);
 }
 
+/*
+ * One event as both vendors write it: APM 15.20 (EVENTINJ, EXITINTINFO), SDM vol. 3 24.8.3, 24.9.3
+ * (entry's interruption information, IDT-vectoring information).
+ */
+#define HV_EV_VECTOR		0xffu
+#define HV_EV_TYPE		(7u << 8)
+#define HV_EV_INTR		(0u << 8)
+#define HV_EV_NMI		(2u << 8)
+#define HV_EV_EXCEPTION		(3u << 8)
+#define HV_EV_SOFT		(4u << 8)
+#define HV_EV_ERROR		BIT(11)
+#define HV_EV_VALID		BIT(31)
+
 /* hv_event.c, section */
+bool hv_event_done(struct hv_vcpu *v, u32 ours, u32 info, u32 error);
 int hv_events_enter(struct hv_vcpu *v);		/* HV_ENTER: inject done; HV_USER: EXTINT, WINDOW */
 void hv_queue_exception(struct hv_vcpu *v, u8 vector);
 void hv_queue_exception_error(struct hv_vcpu *v, u8 vector, u32 error);
@@ -461,6 +426,7 @@ struct hv_host_debug {
 };
 void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h);
 void hv_debug_restore_armed(const struct hv_host_debug *h);
+void hv_debug_set(struct hv_vcpu *v);		/* v->dr6 and dr7 have changed */
 static inline void hv_debug_load(struct hv_vcpu *v, struct hv_host_debug *h)
 {
 	h->saved = false;

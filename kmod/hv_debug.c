@@ -8,12 +8,14 @@
  * All of it runs in the section.
  */
 #include <linux/kernel.h>
-#include <asm/processor-flags.h>
 #include "hv.h"
 
 #define DR6_BD		BIT(13)
 #define DR7_GD		BIT(13)
-#define DR7_OFF		0x400
+#define DR6_ONES	0xffff0ff0u
+#define DR6_WRITABLE	0x0000e00fu
+#define DR7_ONES	0x00000400u
+#define DR7_ZEROES	0x0000d800u
 #define DR7_ENABLES	0xff
 
 static void write_dr(int n, unsigned long val)
@@ -60,7 +62,7 @@ void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h)
 		asm volatile("mov %%db2, %0" : "=r" (h->dr[2]));
 		asm volatile("mov %%db3, %0" : "=r" (h->dr[3]));
 	}
-	write_dr(7, DR7_OFF);
+	write_dr(7, DR7_ONES);
 	write_addresses(v->dr);
 }
 
@@ -69,6 +71,13 @@ void hv_debug_restore_armed(const struct hv_host_debug *h)
 	if (h->saved)
 		write_addresses(h->dr);
 	write_dr(7, h->dr7);
+}
+
+void hv_debug_set(struct hv_vcpu *v)
+{
+	v->dr6 = (v->dr6 & DR6_WRITABLE) | DR6_ONES;
+	v->dr7 = ((u32)v->dr7 & ~DR7_ZEROES) | DR7_ONES;
+	hv_ops->set_debug(v);
 }
 
 /* @dr as encoded; @gpr: the other operand's number. */
@@ -105,7 +114,7 @@ int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip)
 			v->dr6 = val;
 		else
 			v->dr7 = val;
-		hv_ops->set_debug(v);
+		hv_debug_set(v);
 	}
 	hv_retire(v, next_rip);
 	return HV_ENTER;

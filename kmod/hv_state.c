@@ -221,7 +221,7 @@ void hv_vcpu_reset(struct hv_vcpu *v, bool init)
 	}
 	hv_ops->set_segs(v, &segs);
 	hv_ops->set_control(v);
-	hv_ops->set_debug(v);
+	hv_debug_set(v);
 	hv_ops->set_shadow(v, 0);
 	hv_ops->set_nmi_masked(v, false);
 	if (!init) {
@@ -486,7 +486,7 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 		v->dr6 = d->dr6;
 		v->dr7 = d->dr7;
 		v->debugctl = d->debugctl;
-		hv_ops->set_debug(v);
+		hv_debug_set(v);
 	}
 	if (HAS(HV_GROUP_MSRS)) {
 		memcpy(&v->msrs, COPY(HV_GROUP_MSRS), sizeof(v->msrs));

@@ -45,7 +45,7 @@ static atomic64_t svm_unique;
 
 /* ---- what this CPU can do ---- */
 
-static int svm_check(u32 *status)
+int svm_check(u32 *status)
 {
 	u64 vm_cr;
 
@@ -93,7 +93,7 @@ static bool host_is_tcg(void)
 	return !memcmp(sig, "TCGTCGTCGTCG", sizeof(sig));
 }
 
-static void svm_cleanup(void)
+void svm_cleanup(void)
 {
 	int cpu;
 
@@ -109,7 +109,7 @@ static void svm_cleanup(void)
 	svm_iopm = svm_msrpm = NULL;
 }
 
-static int svm_setup(void)
+int svm_setup(void)
 {
 	u32 edx = cpuid_edx(0x8000000a);
 	unsigned int i;
@@ -164,7 +164,7 @@ out:
 	return -ENOMEM;
 }
 
-static void svm_info(struct hv_info *info)
+void svm_info(struct hv_info *info)
 {
 	info->npt_levels = native_read_cr4() & X86_CR4_LA57 ? 5 : 4;
 	info->hw_features = (svm_nrips ? HV_HW_NRIPS : 0) |
@@ -184,7 +184,7 @@ static void svm_info(struct hv_info *info)
 
 /* ---- on and off; on the CPU, interrupts off ---- */
 
-static int svm_cpu_enable(void)
+int svm_cpu_enable(void)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 	u64 efer, vm_cr;
@@ -209,7 +209,7 @@ static int svm_cpu_enable(void)
 	return 0;
 }
 
-static void svm_cpu_disable(void)
+void svm_cpu_disable(void)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 	u64 efer;
@@ -223,7 +223,7 @@ static void svm_cpu_disable(void)
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
 }
 
-static bool svm_cpu_in_use(void)
+bool svm_cpu_in_use(void)
 {
 	bool in_use;
 	u64 efer;
@@ -237,7 +237,7 @@ static bool svm_cpu_in_use(void)
 
 /* ---- vCPUs ---- */
 
-static int svm_vcpu_create(struct hv_vcpu *v)
+int svm_vcpu_create(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
 
@@ -256,7 +256,7 @@ static int svm_vcpu_create(struct hv_vcpu *v)
 	return 0;
 }
 
-static void svm_vcpu_destroy(struct hv_vcpu *v)
+void svm_vcpu_destroy(struct hv_vcpu *v)
 {
 	hv_free(to_svm(v)->vmcb);
 }
@@ -270,7 +270,7 @@ void svm_load_tsc_aux(struct svm_vcpu *sv, u64 val)
 	wrmsrl(MSR_TSC_AUX, val);
 }
 
-static void svm_vcpu_load(struct hv_vcpu *v, int cpu)
+void svm_vcpu_load(struct hv_vcpu *v, int cpu)
 {
 	struct svm_vcpu *sv = to_svm(v);
 	struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
@@ -293,7 +293,7 @@ static void svm_vcpu_load(struct hv_vcpu *v, int cpu)
 	}
 }
 
-static void svm_vcpu_put(struct hv_vcpu *v)
+void svm_vcpu_put(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
 
@@ -348,7 +348,7 @@ static void svm_tcg_recall_irqs(void)
 	asm volatile("mov %%cr8, %0\n\tmov %0, %%cr8" : "=r" (cr8));
 }
 
-static void svm_enter(struct hv_vcpu *v)
+void svm_enter(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
 	struct svm_vmcb *vmcb = sv->vmcb;
@@ -418,7 +418,7 @@ static void svm_enter(struct hv_vcpu *v)
 	vmcb->tlb_control = SVM_TLB_KEEP;
 	if (svm_clean)
 		vmcb->clean = SVM_CLEAN_ALL;
-	if (unlikely(sv->injected | (vmcb->exit_int_info & SVM_EV_VALID)))
+	if (unlikely(sv->injected | (vmcb->exit_int_info & HV_EV_VALID)))
 		svm_event_done(sv);
 	if (unlikely(sv->iret_seen | sv->nmi_step))
 		svm_iret_check(sv);
@@ -438,12 +438,12 @@ static void svm_enter(struct hv_vcpu *v)
 #define NPT_PS	BIT_ULL(7)
 #define NPT_NX	BIT_ULL(63)
 
-static u64 svm_pte_table(u64 pa)
+u64 svm_pte_table(u64 pa)
 {
 	return __sme_set(pa) | NPT_P | NPT_W | NPT_U | NPT_A;
 }
 
-static u64 svm_pte_leaf(u64 pa, bool write, bool exec, int level)
+u64 svm_pte_leaf(u64 pa, bool write, bool exec, int level)
 {
 	return __sme_set(pa) | NPT_P | NPT_U | (write ? NPT_W : 0) | (level > 1 ? NPT_PS : 0) |
 	       (exec || !svm_nx ? 0 : NPT_NX);
@@ -454,44 +454,8 @@ struct hv_ops hv_svm_ops __ro_after_init = {
 	.kvm = "kvm_amd",
 	.vendor = HV_VENDOR_SVM,
 	.vcpu_size = sizeof(struct svm_vcpu),
-	.check = svm_check,
-	.setup = svm_setup,
-	.cleanup = svm_cleanup,
-	.cpu_enable = svm_cpu_enable,
-	.cpu_disable = svm_cpu_disable,
-	.cpu_in_use = svm_cpu_in_use,
-	.info = svm_info,
-	.vcpu_create = svm_vcpu_create,
-	.vcpu_destroy = svm_vcpu_destroy,
-	.vcpu_load = svm_vcpu_load,
-	.vcpu_put = svm_vcpu_put,
-	.enter = svm_enter,
-	.fast_exit = svm_fast_exit,
-	.slow_exit = svm_slow_exit,
-	.get_segs = svm_get_segs,
-	.set_segs = svm_set_segs,
-	.get_seg = svm_get_seg,
-	.get_cpl = svm_get_cpl,
-	.set_control = svm_set_control,
-	.get_debug = svm_get_debug,
-	.set_debug = svm_set_debug,
-	.get_msrs = svm_get_msrs,
-	.set_msrs = svm_set_msrs,
-	.set_tsc_offset = svm_set_tsc_offset,
-	.get_shadow = svm_get_shadow,
-	.set_shadow = svm_set_shadow,
-	.inject_exception = svm_inject_exception,
-	.inject_irq = svm_inject_irq,
-	.inject_nmi = svm_inject_nmi,
-	.irq_allowed = svm_irq_allowed,
-	.nmi_allowed = svm_nmi_allowed,
-	.set_irq_window = svm_set_irq_window,
-	.set_nmi_window = svm_set_nmi_window,
-	.get_nmi_masked = svm_get_nmi_masked,
-	.set_nmi_masked = svm_set_nmi_masked,
-	.update_tpr = svm_update_tpr,
-	.pte_table = svm_pte_table,
-	.pte_leaf = svm_pte_leaf,
+#define HV_OP(result, op, args) .op = svm_##op,
+#include "../hv_ops.h"
 	.pte_present = NPT_P,
 	.pte_large = NPT_PS,
 	.pte_write = NPT_W,

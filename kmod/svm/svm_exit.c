@@ -198,7 +198,7 @@ static int npf_fast(struct hv_vcpu *v)
 		memcpy(v->insn.bytes, c->insn_bytes, sizeof(c->insn_bytes));
 	}
 	/* A fault under the delivery of an event is not an instruction's. */
-	if (unlikely(c->exit_int_info & SVM_EV_VALID))
+	if (unlikely(c->exit_int_info & HV_EV_VALID))
 		return HV_SLOW;
 	return hv_exit_npf_fast(v, c->exit_info2, access);
 }
@@ -208,7 +208,7 @@ static int npf_slow(struct hv_vcpu *v)
 	struct svm_vmcb *c = to_svm(v)->vmcb;
 	int ret = hv_exit_npf(v, c->exit_info2, npf_access(c));
 
-	if (unlikely(c->exit_int_info & SVM_EV_VALID) && ret == HV_USER &&
+	if (unlikely(c->exit_int_info & HV_EV_VALID) && ret == HV_USER &&
 	    (v->run->exit_reason == HV_EXIT_MMIO || v->run->exit_reason == HV_EXIT_APIC))
 		/* A stack or table in device memory: no instruction could be emulated. */
 		return hv_exit_fail(v, HV_EXIT_INTERNAL, v->exit_code, c->exit_info1,

@@ -41,11 +41,6 @@
 #define PAUSE_COUNT	3000
 #define PAUSE_THRESHOLD	128
 
-#define DR6_ONES	0xffff0ff0u
-#define DR6_WRITABLE	0x0000e00fu
-#define DR7_ONES	0x00000400u
-#define DR7_ZEROES	0x0000d800u
-
 /* After this the VMCB runs a CPU just reset; the front end then sets its state. */
 void svm_vmcb_init(struct svm_vcpu *sv)
 {
@@ -79,8 +74,8 @@ void svm_vmcb_init(struct svm_vcpu *sv)
 	c->gdtr.limit = c->idtr.limit = 0xffff;
 	c->ldtr = (struct svm_seg){ .attr = 0x82, .limit = 0xffff };
 	c->tr = (struct svm_seg){ .attr = 0x8b, .limit = 0xffff };
-	c->dr6 = DR6_ONES;
-	c->dr7 = DR7_ONES;
+	c->dr6 = DR6_RESERVED;
+	c->dr7 = 0x400;
 	c->g_pat = 0x0007040600070406ULL;
 	c->rflags = X86_EFLAGS_FIXED;
 	c->cr0 = X86_CR0_ET;
@@ -271,8 +266,6 @@ void svm_set_debug(struct hv_vcpu *v)
 {
 	struct svm_vmcb *c = to_svm(v)->vmcb;
 
-	v->dr6 = (v->dr6 & DR6_WRITABLE) | DR6_ONES;
-	v->dr7 = ((u32)v->dr7 & ~DR7_ZEROES) | DR7_ONES;
 	c->dr6 = v->dr6;
 	c->dr7 = v->dr7;
 	svm_dirty(c, SVM_CLEAN_DRX);

@@ -76,16 +76,6 @@ enum { SVM_IC_CR, SVM_IC_DR, SVM_IC_EXC, SVM_IC_MISC1, SVM_IC_MISC2, SVM_IC_MISC
 /* int_state */
 #define SVM_SHADOW		BIT(0)
 
-/* event_inj, exit_int_info */
-#define SVM_EV_VECTOR		0xffu
-#define SVM_EV_TYPE		(7u << 8)
-#define SVM_EV_INTR		(0u << 8)
-#define SVM_EV_NMI		(2u << 8)
-#define SVM_EV_EXCEPTION	(3u << 8)
-#define SVM_EV_SOFT		(4u << 8)
-#define SVM_EV_ERROR		BIT(11)
-#define SVM_EV_VALID		BIT(31)
-
 #define SVM_NP_ENABLE		BIT(0)
 
 /* clean bits: the state group in the VMCB is unchanged since the last VMRUN */
@@ -282,6 +272,9 @@ static inline void svm_dirty(struct svm_vmcb *c, u32 group)
 	c->clean &= ~group;
 }
 
+#define HV_OP(result, op, args) result svm_##op args;
+#include "../hv_ops.h"
+
 /* svm.c */
 extern bool svm_nrips, svm_decode, svm_flush_by_asid, svm_clean, svm_v_spec_ctrl;
 extern u64 svm_iopm_pa, svm_msrpm_pa, svm_host_cr4_mce;
@@ -291,39 +284,13 @@ void svm_load_tsc_aux(struct svm_vcpu *sv, u64 val);
 /* svm_vmcb.c */
 void svm_vmcb_init(struct svm_vcpu *sv);
 u32 svm_vmcb_why_invalid(const struct svm_vmcb *c);
-void svm_get_segs(struct hv_vcpu *v, struct hv_segs *s);
-void svm_set_segs(struct hv_vcpu *v, const struct hv_segs *s);
-void svm_get_seg(struct hv_vcpu *v, int n, struct hv_seg *s);
-int svm_get_cpl(struct hv_vcpu *v);
-void svm_set_control(struct hv_vcpu *v);
-void svm_get_debug(struct hv_vcpu *v);
-void svm_set_debug(struct hv_vcpu *v);
-void svm_get_msrs(struct hv_vcpu *v);
-void svm_set_msrs(struct hv_vcpu *v);
-void svm_set_tsc_offset(struct hv_vcpu *v, u64 offset);
-u32 svm_get_shadow(struct hv_vcpu *v);
-void svm_set_shadow(struct hv_vcpu *v, u32 shadow);
 
 /* svm_event.c */
-void svm_inject_exception(struct hv_vcpu *v);
-void svm_inject_irq(struct hv_vcpu *v);
-void svm_inject_nmi(struct hv_vcpu *v);
-bool svm_irq_allowed(struct hv_vcpu *v);
-bool svm_nmi_allowed(struct hv_vcpu *v);
-void svm_set_irq_window(struct hv_vcpu *v, bool on);
-void svm_set_nmi_window(struct hv_vcpu *v, bool on);
-bool svm_get_nmi_masked(struct hv_vcpu *v);
-void svm_set_nmi_masked(struct hv_vcpu *v, bool masked);
-void svm_update_tpr(struct hv_vcpu *v);
 void svm_event_done(struct svm_vcpu *sv);
 void svm_soft_undo(struct svm_vcpu *sv);
 void svm_iret_intercepted(struct svm_vcpu *sv);
 void svm_iret_check(struct svm_vcpu *sv);
 bool svm_nmi_step_done(struct svm_vcpu *sv);
-
-/* svm_exit.c */
-int svm_fast_exit(struct hv_vcpu *v);
-int svm_slow_exit(struct hv_vcpu *v);
 
 /* enter.S: 0, or 1 when CLGI faulted and nothing happened */
 unsigned long svm_enter_guest(u64 *gpr, u64 vmcb_pa, u64 host_save_pa, u64 spec_ctrl);

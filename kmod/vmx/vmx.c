@@ -147,7 +147,7 @@ static bool find_capabilities(void)
 	return true;
 }
 
-static int vmx_check(u32 *status)
+int vmx_check(u32 *status)
 {
 	u64 ctl;
 
@@ -180,7 +180,7 @@ static void msr_allow(unsigned long *map, u32 msr)
 	clear_bit(bit + 0x800 * 8, map);
 }
 
-static void vmx_cleanup(void)
+void vmx_cleanup(void)
 {
 	int cpu;
 
@@ -192,7 +192,7 @@ static void vmx_cleanup(void)
 	vmx.msr_bitmap = NULL;
 }
 
-static int vmx_setup(void)
+int vmx_setup(void)
 {
 	unsigned int i;
 	int cpu;
@@ -246,7 +246,7 @@ out:
 	return -ENOMEM;
 }
 
-static void vmx_info(struct hv_info *info)
+void vmx_info(struct hv_info *info)
 {
 	/* Four levels reach 48 bits, which is as much as a guest is told. */
 	info->npt_levels = 4;
@@ -270,7 +270,7 @@ static void vmx_info(struct hv_info *info)
 
 /* ---- on and off; on the CPU, interrupts off ---- */
 
-static int vmx_cpu_enable(void)
+int vmx_cpu_enable(void)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
 	u64 ctl, pa = __pa(c->vmxon);
@@ -308,7 +308,7 @@ static void vmcs_release(void *arg)
 	vx->cpu = -1;
 }
 
-static void vmx_cpu_disable(void)
+void vmx_cpu_disable(void)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
 	struct vmx_vcpu *vx, *next;
@@ -323,7 +323,7 @@ static void vmx_cpu_disable(void)
 	hv_cr4_vmxe(false);
 }
 
-static bool vmx_cpu_in_use(void)
+bool vmx_cpu_in_use(void)
 {
 	bool in_use;
 
@@ -335,7 +335,7 @@ static bool vmx_cpu_in_use(void)
 
 /* ---- vCPUs ---- */
 
-static int vmx_vcpu_create(struct hv_vcpu *v)
+int vmx_vcpu_create(struct hv_vcpu *v)
 {
 	static atomic64_t unique;
 	struct vmx_vcpu *vx = to_vmx(v);
@@ -357,7 +357,7 @@ static int vmx_vcpu_create(struct hv_vcpu *v)
 	return 0;
 }
 
-static void vmx_vcpu_destroy(struct hv_vcpu *v)
+void vmx_vcpu_destroy(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	int cpu = READ_ONCE(vx->cpu);
@@ -402,7 +402,7 @@ void vmx_load_lazy(struct vmx_vcpu *vx)
  * The kernel does not use what is replaced here before the put, which comes ahead
  * of its own saving at a context switch and of the way to user space.
  */
-static void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
+void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	struct vmx_cpu *c = per_cpu_ptr(&vmx_cpu, cpu);
@@ -454,7 +454,7 @@ static void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
 	vmx_load_lazy(vx);
 }
 
-static void vmx_vcpu_put(struct hv_vcpu *v)
+void vmx_vcpu_put(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	int i;
@@ -525,7 +525,7 @@ static void take_host_event(void)
 		hv_machine_check();
 }
 
-static void vmx_enter(struct hv_vcpu *v)
+void vmx_enter(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
@@ -599,7 +599,7 @@ static void vmx_enter(struct hv_vcpu *v)
 		for (i = 0; i < 4; i++)
 			v->pdpte[i] = vmcs_read(GUEST_PDPTR0 + 2 * i);
 	vx->vectoring = vmcs_read(IDT_VECTORING_INFO_FIELD);
-	if (unlikely(vx->injected | (vx->vectoring & INTR_INFO_VALID_MASK)))
+	if (unlikely(vx->injected | (vx->vectoring & HV_EV_VALID)))
 		vmx_event_done(vx);
 	if (vmx.tpr_shadow && unlikely(vx->vapic[APIC_TASKPRI] >> 4 != vx->tpr)) {
 		vx->tpr = vx->vapic[APIC_TASKPRI] >> 4;
@@ -609,13 +609,13 @@ static void vmx_enter(struct hv_vcpu *v)
 
 /* ---- second-stage entries: SDM 28.3.2 ---- */
 
-static u64 vmx_pte_table(u64 pa)
+u64 vmx_pte_table(u64 pa)
 {
 	return pa | VMX_EPT_RWX_MASK;
 }
 
 /* Write-back whatever the guest's PAT says: there are no devices behind its memory. */
-static u64 vmx_pte_leaf(u64 pa, bool write, bool exec, int level)
+u64 vmx_pte_leaf(u64 pa, bool write, bool exec, int level)
 {
 	return pa | VMX_EPT_READABLE_MASK | (write ? VMX_EPT_WRITABLE_MASK : 0) |
 	       (exec ? VMX_EPT_EXECUTABLE_MASK : 0) | VMX_EPT_IPAT_BIT |
@@ -628,44 +628,8 @@ struct hv_ops hv_vmx_ops __ro_after_init = {
 	.vendor = HV_VENDOR_VMX,
 	.keeps_pdptes = true,
 	.vcpu_size = sizeof(struct vmx_vcpu),
-	.check = vmx_check,
-	.setup = vmx_setup,
-	.cleanup = vmx_cleanup,
-	.cpu_enable = vmx_cpu_enable,
-	.cpu_disable = vmx_cpu_disable,
-	.cpu_in_use = vmx_cpu_in_use,
-	.info = vmx_info,
-	.vcpu_create = vmx_vcpu_create,
-	.vcpu_destroy = vmx_vcpu_destroy,
-	.vcpu_load = vmx_vcpu_load,
-	.vcpu_put = vmx_vcpu_put,
-	.enter = vmx_enter,
-	.fast_exit = vmx_fast_exit,
-	.slow_exit = vmx_slow_exit,
-	.get_segs = vmx_get_segs,
-	.set_segs = vmx_set_segs,
-	.get_seg = vmx_get_seg,
-	.get_cpl = vmx_get_cpl,
-	.set_control = vmx_set_control,
-	.get_debug = vmx_get_debug,
-	.set_debug = vmx_set_debug,
-	.get_msrs = vmx_get_msrs,
-	.set_msrs = vmx_set_msrs,
-	.set_tsc_offset = vmx_set_tsc_offset,
-	.get_shadow = vmx_get_shadow,
-	.set_shadow = vmx_set_shadow,
-	.inject_exception = vmx_inject_exception,
-	.inject_irq = vmx_inject_irq,
-	.inject_nmi = vmx_inject_nmi,
-	.irq_allowed = vmx_irq_allowed,
-	.nmi_allowed = vmx_nmi_allowed,
-	.set_irq_window = vmx_set_irq_window,
-	.set_nmi_window = vmx_set_nmi_window,
-	.get_nmi_masked = vmx_get_nmi_masked,
-	.set_nmi_masked = vmx_set_nmi_masked,
-	.update_tpr = vmx_update_tpr,
-	.pte_table = vmx_pte_table,
-	.pte_leaf = vmx_pte_leaf,
+#define HV_OP(result, op, args) .op = vmx_##op,
+#include "../hv_ops.h"
 	.pte_present = VMX_EPT_READABLE_MASK,
 	.pte_large = BIT_ULL(7),
 	.pte_write = VMX_EPT_WRITABLE_MASK,

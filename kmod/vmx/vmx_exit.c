@@ -68,7 +68,7 @@ static int exit_exception(struct hv_vcpu *v)
 
 	if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
 		return HV_LOOP;		/* the host's, and taken already */
-	if ((info & INTR_INFO_UNBLOCK_NMI) && !(vx->vectoring & INTR_INFO_VALID_MASK))
+	if ((info & INTR_INFO_UNBLOCK_NMI) && !(vx->vectoring & HV_EV_VALID))
 		vmx_set_nmi_masked(v, true);
 	switch (info & INTR_INFO_VECTOR_MASK) {
 	case VEC_DB:
@@ -101,7 +101,7 @@ static int ept_fast(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 
-	if (unlikely(vx->vectoring & INTR_INFO_VALID_MASK))
+	if (unlikely(vx->vectoring & HV_EV_VALID))
 		return HV_SLOW;		/* under the delivery of an event: no instruction's */
 	if (unlikely(vx->qual & QUAL_NMI_UNBLOCKED))
 		vmx_set_nmi_masked(v, true);
@@ -113,7 +113,7 @@ static int ept_slow(struct hv_vcpu *v)
 	struct vmx_vcpu *vx = to_vmx(v);
 	int ret = hv_exit_npf(v, vmcs_read(GUEST_PHYSICAL_ADDRESS), ept_access(vx->qual));
 
-	if (unlikely(vx->vectoring & INTR_INFO_VALID_MASK) && ret == HV_USER &&
+	if (unlikely(vx->vectoring & HV_EV_VALID) && ret == HV_USER &&
 	    (v->run->exit_reason == HV_EXIT_MMIO || v->run->exit_reason == HV_EXIT_APIC))
 		/* A stack or table in device memory: no instruction could be emulated. */
 		return unexpected(v);

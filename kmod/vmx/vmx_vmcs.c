@@ -21,10 +21,6 @@
 #define PLE_GAP_CYCLES		128
 #define PLE_WINDOW_CYCLES	4096
 
-#define DR6_ONES	0xffff0ff0u
-#define DR6_WRITABLE	0x0000e00fu
-#define DR7_ONES	0x00000400u
-#define DR7_ZEROES	0x0000d800u
 #define PENDING_BS	BIT(14)
 
 /* The VMCS is current and clear; the front end then sets the guest's state. */
@@ -220,8 +216,6 @@ void vmx_get_debug(struct hv_vcpu *v)
 
 void vmx_set_debug(struct hv_vcpu *v)
 {
-	v->dr6 = (v->dr6 & DR6_WRITABLE) | DR6_ONES;
-	v->dr7 = ((u32)v->dr7 & ~DR7_ZEROES) | DR7_ONES;
 	vmcs_write(GUEST_DR7, v->dr7);
 }
 

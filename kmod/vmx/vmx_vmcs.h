@@ -95,7 +95,6 @@ struct vmx_vcpu {
 	u32 proc, entry_ctl;		/* as in the VMCS */
 	u64 rip, rsp, rflags;		/* in the VMCS */
 	u32 injected;			/* entry interruption-information of the entry under way */
-	u8 inject_length;
 	u32 vectoring;			/* IDT-vectoring information of the exit */
 	u64 qual;			/* its qualification */
 
@@ -110,6 +109,9 @@ static inline struct vmx_vcpu *to_vmx(struct hv_vcpu *v)
 {
 	return container_of(v, struct vmx_vcpu, v);
 }
+
+#define HV_OP(result, op, args) result vmx_##op args;
+#include "../hv_ops.h"
 
 /* vmx.c */
 struct vmx_caps {
@@ -126,36 +128,10 @@ void vmx_load_lazy(struct vmx_vcpu *vx);	/* guest's values into the registers; l
 /* vmx_vmcs.c */
 void vmx_vmcs_init(struct vmx_vcpu *vx);
 void vmx_host_init(void);			/* fields that are the same on all CPUs */
-void vmx_get_segs(struct hv_vcpu *v, struct hv_segs *s);
-void vmx_set_segs(struct hv_vcpu *v, const struct hv_segs *s);
-void vmx_get_seg(struct hv_vcpu *v, int n, struct hv_seg *s);
-int vmx_get_cpl(struct hv_vcpu *v);
-void vmx_set_control(struct hv_vcpu *v);
-void vmx_get_debug(struct hv_vcpu *v);
-void vmx_set_debug(struct hv_vcpu *v);
-void vmx_get_msrs(struct hv_vcpu *v);
-void vmx_set_msrs(struct hv_vcpu *v);
-void vmx_set_tsc_offset(struct hv_vcpu *v, u64 offset);
-u32 vmx_get_shadow(struct hv_vcpu *v);
-void vmx_set_shadow(struct hv_vcpu *v, u32 shadow);
 
 /* vmx_event.c */
-void vmx_inject_exception(struct hv_vcpu *v);
-void vmx_inject_irq(struct hv_vcpu *v);
-void vmx_inject_nmi(struct hv_vcpu *v);
-bool vmx_irq_allowed(struct hv_vcpu *v);
-bool vmx_nmi_allowed(struct hv_vcpu *v);
-void vmx_set_irq_window(struct hv_vcpu *v, bool on);
-void vmx_set_nmi_window(struct hv_vcpu *v, bool on);
-bool vmx_get_nmi_masked(struct hv_vcpu *v);
-void vmx_set_nmi_masked(struct hv_vcpu *v, bool masked);
-void vmx_update_tpr(struct hv_vcpu *v);
 void vmx_set_proc(struct vmx_vcpu *vx, u32 bit, bool on);
 void vmx_event_done(struct vmx_vcpu *vx);
-
-/* vmx_exit.c */
-int vmx_fast_exit(struct hv_vcpu *v);
-int vmx_slow_exit(struct hv_vcpu *v);
 
 /* enter.S: 0; 1: the CPU refused to enter; 2: VMX is off */
 unsigned long vmx_enter_guest(u64 *gpr, bool launched, u64 spec_ctrl);
