@@ -57,6 +57,7 @@
 #include <linux/refcount.h>
 #include <asm/debugreg.h>
 #include <asm/msr-index.h>
+#include <asm/processor.h>
 #include <asm/processor-flags.h>
 #include <asm/trapnr.h>
 #include "uapi/hv.h"
@@ -103,7 +104,6 @@ struct hv_memslot {
 };
 
 struct hv_slots {
-	u64 gen;			/* grows with every change */
 	u32 count;
 	u32 last;			/* where hv_slot_find() last hit; a racy hint */
 	struct hv_memslot slot[];	/* sorted by gfn */
@@ -160,14 +160,12 @@ struct hv_vcpu {
 	struct hv_vm *vm;
 	u32 id;
 	struct mutex mutex;		/* run, state */
-	struct file *file;
 
 	/* Any context. */
 	unsigned long requests;
 	int mode;			/* enum hv_vcpu_mode; smp_store/load with requests */
 	int cpu;			/* last CPU, valid while loaded */
 	struct rcuwait wait;		/* blocked in HLT or for SIPI */
-	bool blocked;
 	atomic_t nmi_queued;		/* NMIs sent, not yet in ev.nmi_pending */
 	u64 flushed_gen;		/* mmu.flush_gen the CPU's tagged TLB is known to honour */
 
@@ -207,7 +205,6 @@ struct hv_vcpu {
 	u64 next_rip;			/* of the exit being handled, 0: not known */
 	struct hv_insn insn;		/* of the exit being handled; avail 0: not fetched */
 	u64 exit_code;			/* vendor's */
-	bool single_step_owed;
 
 	/* kvmclock and steal time: hv_clock.c */
 	u64 run_delay_last;
@@ -236,7 +233,6 @@ struct hv_vm {
 	struct mutex lock;
 	struct srcu_struct srcu;
 	bool dead;
-	u64 features;
 	struct file *kvm_file;		/* borrow mode */
 
 	struct hv_slots __rcu *slots;	/* srcu */
@@ -359,6 +355,15 @@ int hv_set_cr0(struct hv_vcpu *v, u64 cr0);		/* section: 0 or -EINVAL (#GP) */
 int hv_set_cr4(struct hv_vcpu *v, u64 cr4);
 int hv_set_efer(struct hv_vcpu *v, u64 efer);
 int hv_set_xcr0(struct hv_vcpu *v, u64 xcr0);
+static inline u64 hv_sign_extend(u64 a, int bits)
+{
+	return (u64)((s64)(a << (64 - bits)) >> (64 - bits));
+}
+/* What the host's CPU takes; the nearest for an address that it would not. */
+static inline u64 hv_host_canonical(u64 a)
+{
+	return hv_sign_extend(a, boot_cpu_data.x86_virt_bits);
+}
 bool hv_canonical(const struct hv_vcpu *v, u64 a);	/* for this guest's address width */
 void hv_pdptes_load(struct hv_vcpu *v);			/* HV_REQ_PDPTE, slow */
 static inline bool hv_pae_paging(const struct hv_vcpu *v)
@@ -480,13 +485,9 @@ static inline const struct hv_slots *hv_slots(struct hv_vm *vm)
 void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn);
 /* Guest-physical memory from the vCPU's process, vm->srcu held.  0 or -EFAULT.
  * The only way the module reads or writes guest memory; writes mark the log. */
-int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len);		/* may sleep */
+int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic);	/* @atomic: section */
+int hv_guest_read_entry(struct hv_vm *vm, u64 gpa, u64 *e, size_t size, bool atomic);
 int hv_guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len);	/* may sleep */
-int hv_guest_read_atomic(struct hv_vm *vm, u64 gpa, void *buf, size_t len);	/* section */
-int hv_guest_write_atomic(struct hv_vm *vm, u64 gpa, const void *buf, size_t len);
-/* section, short: 8 bytes, and 16 bytes, within one page */
-int hv_guest_read_u64_atomic(struct hv_vm *vm, u64 gpa, u64 *val);
-int hv_guest_read_code_atomic(struct hv_vm *vm, u64 gpa, u8 *buf);
 
 /* hv_mmu.c */
 int hv_mmu_init(struct hv_vm *vm);		/* registers the notifier on current->mm */
@@ -516,7 +517,6 @@ void hv_lapic_reset(struct hv_vcpu *v, bool init);
 bool hv_lapic_idle(struct hv_vcpu *v);		/* section: IRR is surely empty; as cheap as can be */
 int hv_lapic_pending(struct hv_vcpu *v);	/* section: deliverable vector above PPR, or -1 */
 int hv_lapic_ack(struct hv_vcpu *v);		/* section: IRR -> ISR, the vector */
-bool hv_lapic_has_irq(struct hv_vcpu *v);	/* for HLT: anything that would wake it */
 bool hv_lapic_extint_ok(struct hv_vcpu *v);	/* LVT0 (or APIC off) takes the 8259 line */
 u64 hv_lapic_get_cr8(struct hv_vcpu *v);
 void hv_lapic_set_cr8(struct hv_vcpu *v, u64 cr8);	/* section */
@@ -536,11 +536,9 @@ void hv_timer_tsc_changed(struct hv_vcpu *v);		/* offset moved under a deadline 
 void hv_lapic_initsipi(struct hv_vcpu *v);		/* HV_REQ_INITSIPI, slow */
 void hv_lapic_initsipi_sync(struct hv_vcpu *v);		/* move latched INIT/SIPI into v->mp, for saving */
 void hv_lapic_get(struct hv_vcpu *v, void *page, struct hv_apic_timer *t);	/* either NULL */
-int hv_lapic_check(struct hv_vcpu *v, const void *page);	/* would set() accept it */
 void hv_lapic_set(struct hv_vcpu *v, const void *page, const struct hv_apic_timer *t);
 
 /* hv_irq.c */
-int hv_irq_map_update(struct hv_vm *vm);	/* ids or modes changed */
 void hv_irq_map_destroy(struct hv_vm *vm);
 int hv_irq_deliver(struct hv_vm *vm, struct hv_vcpu *from, const struct hv_irq_msg *m);	/* any context */
 int hv_irq_msi(struct hv_vm *vm, u64 address, u32 data);	/* any context: targets reached */

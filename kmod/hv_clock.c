@@ -212,7 +212,7 @@ void hv_clock_update(struct hv_vcpu *v)
 
 	if (!(v->clock.kvm_system_time & KVM_MSR_ENABLED))
 		return;
-	if (hv_guest_read(vm, gpa, &old, sizeof(old)))
+	if (hv_guest_read(vm, gpa, &old, sizeof(old), false))
 		return;
 
 	spin_lock_irqsave(&vm->clock_lock, flags);
@@ -252,7 +252,7 @@ static void write_wall_clock(struct hv_vcpu *v, u64 gpa)
 	unsigned long flags;
 	u32 version;
 
-	if (hv_guest_read(vm, gpa, &version, sizeof(version)))
+	if (hv_guest_read(vm, gpa, &version, sizeof(version), false))
 		return;
 	spin_lock_irqsave(&vm->clock_lock, flags);
 	tsc = sample(&boot);
@@ -321,7 +321,7 @@ void hv_clock_steal(struct hv_vcpu *v)
 	v->run_delay_task = current;
 	v->run_delay_last = now;
 
-	if (hv_guest_read(vm, gpa, &st, sizeof(st)))
+	if (hv_guest_read(vm, gpa, &st, sizeof(st), false))
 		return;
 	st.version = (st.version + 1) | 1;
 	if (hv_guest_write(vm, gpa + offsetof(struct kvm_steal_time, version), &st.version,

@@ -415,3 +415,18 @@ int hv_decode_mov(const u8 *b, int avail, int mode, struct hv_mov *m)
 	m->dst = m->size;
 	return 0;
 }
+
+int hv_decode_sysreg(const u8 *b, int avail, int mode, struct hv_sysreg_insn *in)
+{
+	struct insn p;
+
+	if (parse(&p, b, avail, mode) <= 0 || p.vex || p.map != 1 ||
+	    (p.opcode != 0x06 && p.opcode != 0x01 && (p.opcode & 0xfc) != 0x20))
+		return -ENOENT;
+	in->op = p.opcode;
+	in->reg = (p.modrm >> 3 & 7) | (p.rex & 4) << 1;
+	in->rm = (p.modrm & 7) | (p.rex & 1) << 3;
+	in->memory = p.modrm >> 6 != 3;
+	in->opsize = operand_bytes(&p);
+	return 0;
+}

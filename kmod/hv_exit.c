@@ -11,13 +11,10 @@
 #include <linux/sched.h>
 #include <uapi/linux/kvm_para.h>
 #include <asm/mce.h>
-#include <asm/processor-flags.h>
 #include <asm/segment.h>
 #include "hv.h"
 #include "hv_trace.h"
 
-#define VEC_UD 6
-#define VEC_GP 13
 
 /* 16, 32 or 64: the default sizes of the code at RIP; section. */
 int hv_code_mode(struct hv_vcpu *v)
@@ -40,15 +37,20 @@ bool hv_in_64bit(struct hv_vcpu *v)
 	return cs.attr & HV_SEG_L;
 }
 
+static u64 edx_eax(const struct hv_vcpu *v)
+{
+	return v->regs.gpr[HV_RDX] << 32 | (u32)v->regs.gpr[HV_RAX];
+}
+
 int hv_exit_ud(struct hv_vcpu *v)
 {
-	hv_queue_exception(v, VEC_UD);
+	hv_queue_exception(v, X86_TRAP_UD);
 	return HV_ENTER;
 }
 
 int hv_exit_gp(struct hv_vcpu *v)
 {
-	hv_queue_exception_error(v, VEC_GP, 0);
+	hv_queue_exception_error(v, X86_TRAP_GP, 0);
 	return HV_ENTER;
 }
 
@@ -121,7 +123,7 @@ int hv_insn_length(struct hv_vcpu *v, bool atomic)
 		return len;
 	/* Code changed under us, or runs into an unreadable page. */
 	if (!atomic)
-		hv_queue_exception(v, VEC_UD);
+		hv_queue_exception(v, X86_TRAP_UD);
 	return 0;
 }
 
@@ -156,58 +158,23 @@ int hv_exit_cpuid(struct hv_vcpu *v)
 	return HV_ENTER;
 }
 
-static int msr_exit(struct hv_vcpu *v, bool write, int len)
+static __always_inline int exit_msr(struct hv_vcpu *v, bool write, bool atomic)
 {
-	struct hv_run *run = v->run;
-
-	run->msr.index = (u32)v->regs.gpr[HV_RCX];
-	run->msr.write = write;
-	run->msr.length = len;
-	run->msr.data = write ? (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX] : 0;
-	run->exit_reason = HV_EXIT_MSR;
-	return HV_USER;
-}
-
-static int read_msr(struct hv_vcpu *v, bool atomic)
-{
-	u32 msr = (u32)v->regs.gpr[HV_RCX];
+	u64 *gpr = v->regs.gpr, data = write ? edx_eax(v) : 0;
 	int len = hv_insn_length(v, atomic), ret;
-	u64 data = 0;
+	u32 msr = (u32)gpr[HV_RCX];
 
 	if (!len)
 		return atomic ? HV_SLOW : HV_LOOP;
-	ret = hv_msr_read(v, msr, &data, atomic);
+	ret = write ? hv_msr_write(v, msr, data, atomic) : hv_msr_read(v, msr, &data, atomic);
 	switch (ret) {
 	case 0:
-		v->regs.gpr[HV_RAX] = (u32)data;
-		v->regs.gpr[HV_RDX] = data >> 32;
+		if (!write) {
+			gpr[HV_RAX] = (u32)data;
+			gpr[HV_RDX] = data >> 32;
+		}
 		hv_retire(v, v->regs.rip + len);
-		break;
-	case HV_MSR_SLOW:
-		return HV_SLOW;
-	case HV_MSR_USER:
-		return msr_exit(v, false, len);
-	default:
-		hv_queue_exception_error(v, VEC_GP, 0);
-	}
-	v->stat[HV_STAT_MSR]++;
-	return atomic ? HV_ENTER : HV_LOOP;
-}
-
-static int write_msr(struct hv_vcpu *v, bool atomic)
-{
-	u32 msr = (u32)v->regs.gpr[HV_RCX];
-	u64 data = (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX];
-	int len = hv_insn_length(v, atomic), ret;
-	u64 rip = v->regs.rip + len;
-
-	if (!len)
-		return atomic ? HV_SLOW : HV_LOOP;
-	ret = hv_msr_write(v, msr, data, atomic);
-	switch (ret) {
-	case 0:
-		hv_retire(v, rip);
-		if (v->eoi_pending) {
+		if (write && v->eoi_pending) {
 			v->eoi_pending = false;
 			return HV_USER;
 		}
@@ -215,9 +182,14 @@ static int write_msr(struct hv_vcpu *v, bool atomic)
 	case HV_MSR_SLOW:
 		return HV_SLOW;
 	case HV_MSR_USER:
-		return msr_exit(v, true, len);
+		v->run->msr.index = msr;
+		v->run->msr.write = write;
+		v->run->msr.length = len;
+		v->run->msr.data = data;
+		v->run->exit_reason = HV_EXIT_MSR;
+		return HV_USER;
 	default:
-		hv_queue_exception_error(v, VEC_GP, 0);
+		hv_queue_exception_error(v, X86_TRAP_GP, 0);
 	}
 	v->stat[HV_STAT_MSR]++;
 	return atomic ? HV_ENTER : HV_LOOP;
@@ -225,22 +197,22 @@ static int write_msr(struct hv_vcpu *v, bool atomic)
 
 int hv_exit_rdmsr(struct hv_vcpu *v)
 {
-	return read_msr(v, true);
+	return exit_msr(v, false, true);
 }
 
 int hv_exit_wrmsr(struct hv_vcpu *v)
 {
-	return write_msr(v, true);
+	return exit_msr(v, true, true);
 }
 
 int hv_exit_rdmsr_slow(struct hv_vcpu *v)
 {
-	return read_msr(v, false);
+	return exit_msr(v, false, false);
 }
 
 int hv_exit_wrmsr_slow(struct hv_vcpu *v)
 {
-	return write_msr(v, false);
+	return exit_msr(v, true, false);
 }
 
 int hv_exit_hlt(struct hv_vcpu *v)
@@ -321,15 +293,15 @@ out:
 
 int hv_exit_xsetbv(struct hv_vcpu *v)
 {
-	u64 data = (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX];
+	u64 data = edx_eax(v);
 	int len = hv_insn_length(v, true);
 
 	if (!len)
 		return HV_SLOW;
 	if (!(v->cr4 & X86_CR4_OSXSAVE)) {
-		hv_queue_exception(v, VEC_UD);
+		hv_queue_exception(v, X86_TRAP_UD);
 	} else if (hv_ops->get_cpl(v) || (u32)v->regs.gpr[HV_RCX] || hv_set_xcr0(v, data)) {
-		hv_queue_exception_error(v, VEC_GP, 0);
+		hv_queue_exception_error(v, X86_TRAP_GP, 0);
 	} else {
 		hv_fpu_set_xcr0(v);
 		hv_retire(v, v->regs.rip + len);
@@ -401,26 +373,14 @@ static u64 mov_value(struct hv_vcpu *v, const struct hv_mov *m)
 static void mov_store(struct hv_vcpu *v, const struct hv_mov *m, u64 val)
 {
 	u64 *r = &v->regs.gpr[m->reg];
-	int dst = m->ext ? m->dst : m->size;
+	int dst = m->ext ? m->dst : m->size, high = m->high_byte ? 8 : 0;
 
 	if (m->ext == 2)
 		val = (u64)((s64)(val << (64 - 8 * m->size)) >> (64 - 8 * m->size));
-	switch (dst) {
-	case 1:
-		if (m->high_byte)
-			*r = (*r & ~0xff00ULL) | (val & 0xff) << 8;
-		else
-			*r = (*r & ~0xffULL) | (val & 0xff);
-		break;
-	case 2:
-		*r = (*r & ~0xffffULL) | (val & 0xffff);
-		break;
-	case 4:
-		*r = (u32)val;
-		break;
-	default:
-		*r = val;
-	}
+	if (dst == 1)
+		*r = (*r & ~(0xffULL << high)) | (val & 0xff) << high;
+	else
+		hv_write_gpr(v, m->reg, val, dst);
 }
 
 /*

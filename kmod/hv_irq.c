@@ -73,16 +73,6 @@ int hv_irq_map_create(struct hv_vm *vm)
 	return 0;
 }
 
-int hv_irq_map_update(struct hv_vm *vm)
-{
-	struct hv_vcpu *v;
-	int i;
-
-	hv_for_each_vcpu(i, v, vm)
-		hv_irq_map_vcpu(v);
-	return 0;
-}
-
 void hv_irq_map_destroy(struct hv_vm *vm)
 {
 	hv_free(vm->apic_map);

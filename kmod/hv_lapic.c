@@ -133,11 +133,6 @@ int hv_lapic_ack(struct hv_vcpu *v)
 	return vector;
 }
 
-bool hv_lapic_has_irq(struct hv_vcpu *v)
-{
-	return hv_lapic_pending(v) >= 0;
-}
-
 int hv_lapic_max_irr(struct hv_vcpu *v)
 {
 	return irr_highest(v->lapic);
@@ -674,12 +669,6 @@ int hv_lapic_set_base(struct hv_vcpu *v, u64 base, bool host)
 }
 
 /* ---- state in and out ---- */
-
-int hv_lapic_check(struct hv_vcpu *v, const void *page)
-{
-	/* Any page: what cannot be is masked away, as the guest's writes are. */
-	return 0;
-}
 
 void hv_lapic_get(struct hv_vcpu *v, void *page, struct hv_apic_timer *t)
 {

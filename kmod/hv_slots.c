@@ -71,64 +71,6 @@ void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn)
 
 /* ---- guest memory ---- */
 
-/*
- * Section.  Four to five of these make a page walk on the exit path, so no call
- * and no loop: the range was checked by access_ok() when the slot was made, and
- * user_access_begin() keeps speculation inside it.
- */
-int hv_guest_read_u64_atomic(struct hv_vm *vm, u64 gpa, u64 *val)
-{
-	const struct hv_memslot *s = slot_find(hv_slots(vm), gpa >> PAGE_SHIFT);
-	u64 __user *p;
-	u64 data;
-
-	if (unlikely(!s || (gpa & ~PAGE_MASK) > PAGE_SIZE - sizeof(data)))
-		return -EFAULT;
-	p = slot_ptr(s, gpa);
-	pagefault_disable();
-	if (unlikely(!user_access_begin(p, sizeof(data))))
-		goto out;
-	unsafe_get_user(data, p, out_end);
-	user_access_end();
-	pagefault_enable();
-	*val = data;
-	return 0;
-
-out_end:
-	user_access_end();
-out:
-	pagefault_enable();
-	return -EFAULT;
-}
-
-/* Section: 16 bytes of code within one page. */
-int hv_guest_read_code_atomic(struct hv_vm *vm, u64 gpa, u8 *buf)
-{
-	const struct hv_memslot *s = slot_find(hv_slots(vm), gpa >> PAGE_SHIFT);
-	u64 __user *p;
-	u64 lo, hi;
-
-	if (unlikely(!s || (gpa & ~PAGE_MASK) > PAGE_SIZE - 16))
-		return -EFAULT;
-	p = slot_ptr(s, gpa);
-	pagefault_disable();
-	if (unlikely(!user_access_begin(p, 16)))
-		goto out;
-	unsafe_get_user(lo, p, out_end);
-	unsafe_get_user(hi, p + 1, out_end);
-	user_access_end();
-	pagefault_enable();
-	memcpy(buf, &lo, 8);
-	memcpy(buf + 8, &hi, 8);
-	return 0;
-
-out_end:
-	user_access_end();
-out:
-	pagefault_enable();
-	return -EFAULT;
-}
-
 /* The piece of [gpa, gpa + len) that lies in one slot; its length, or 0. */
 static size_t guest_piece(struct hv_vm *vm, u64 gpa, size_t len, const struct hv_memslot **slot,
 			  void __user **p)
@@ -142,7 +84,11 @@ static size_t guest_piece(struct hv_vm *vm, u64 gpa, size_t len, const struct hv
 	return min_t(u64, len, ((s->gfn + s->npages) << PAGE_SHIFT) - gpa);
 }
 
-static int guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic)
+/*
+ * Guest-physical memory.  Not @atomic they wait in the host's fault handler like any system call's
+ * access to user memory: only a fatal signal ends that, unlike the wait in hv_mmu_fault().
+ */
+int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic)
 {
 	const struct hv_memslot *s;
 	void __user *p;
@@ -158,19 +104,41 @@ static int guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool ato
 	return 0;
 }
 
-static int guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len, bool atomic)
+/* A page-table entry of 4 or 8 bytes: another vCPU may be changing it, so by one load. */
+int hv_guest_read_entry(struct hv_vm *vm, u64 gpa, u64 *e, size_t size, bool atomic)
+{
+	const struct hv_memslot *s;
+	void __user *p;
+	u32 low;
+	int ret;
+
+	if (guest_piece(vm, gpa, size, &s, &p) < size)
+		return -EFAULT;
+	if (atomic)
+		pagefault_disable();
+	if (size == 8) {
+		ret = get_user(*e, (u64 __user *)p);
+	} else {
+		ret = get_user(low, (u32 __user *)p);
+		*e = low;
+	}
+	if (atomic)
+		pagefault_enable();
+	return ret;
+}
+
+int hv_guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len)
 {
 	const struct hv_memslot *s;
 	void __user *p;
 	u64 gfn, last;
-	size_t n;
-	int ret;
+	size_t n, ret;
 
 	for (; len; len -= n, gpa += n, buf += n) {
 		n = guest_piece(vm, gpa, len, &s, &p);
 		if (!n || (s->flags & HV_SLOT_READONLY))
 			return -EFAULT;
-		ret = atomic ? !!copy_to_user_nofault(p, buf, n) : !!copy_to_user(p, buf, n);
+		ret = copy_to_user(p, buf, n);
 		/* After the write, or a harvest in between would lose it; and even
 		 * when it failed, for it may have written a part. */
 		last = (gpa + n - 1) >> PAGE_SHIFT;
@@ -180,30 +148,6 @@ static int guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len, b
 			return -EFAULT;
 	}
 	return 0;
-}
-
-/*
- * These two wait in the host's fault handler like any system call's access to
- * user memory: only a fatal signal ends that, unlike the wait in hv_mmu_fault().
- */
-int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len)
-{
-	return guest_read(vm, gpa, buf, len, false);
-}
-
-int hv_guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len)
-{
-	return guest_write(vm, gpa, buf, len, false);
-}
-
-int hv_guest_read_atomic(struct hv_vm *vm, u64 gpa, void *buf, size_t len)
-{
-	return guest_read(vm, gpa, buf, len, true);
-}
-
-int hv_guest_write_atomic(struct hv_vm *vm, u64 gpa, const void *buf, size_t len)
-{
-	return guest_write(vm, gpa, buf, len, true);
 }
 
 /* ---- HV_SET_SLOTS ---- */
@@ -306,7 +250,6 @@ static struct hv_slots *slots_build(struct hv_vm *vm, const struct hv_slots *old
 	new = hv_alloc(struct_size(new, slot, old->count + count));
 	if (!new)
 		return ERR_PTR(-ENOMEM);
-	new->gen = old->gen + 1;
 	for (i = 0; i < old->count; i++) {
 		for (j = 0; j < count && list[j].id != old->slot[i].id; j++)
 			;

@@ -120,9 +120,7 @@ int hv_set_efer(struct hv_vcpu *v, u64 efer)
 
 bool hv_canonical(const struct hv_vcpu *v, u64 a)
 {
-	int shift = v->vm->cr4_allowed & X86_CR4_LA57 ? 64 - 57 : 64 - 48;
-
-	return (u64)((s64)(a << shift) >> shift) == a;
+	return hv_sign_extend(a, v->vm->cr4_allowed & X86_CR4_LA57 ? 57 : 48) == a;
 }
 
 static u64 pdpte_clean(const struct hv_vcpu *v, u64 e)
@@ -140,7 +138,7 @@ void hv_pdptes_load(struct hv_vcpu *v)
 
 	if (!hv_pae_paging(v))
 		return;
-	if (hv_guest_read(v->vm, v->cr3 & 0xffffffe0, v->pdpte, sizeof(v->pdpte)))
+	if (hv_guest_read(v->vm, v->cr3 & 0xffffffe0, v->pdpte, sizeof(v->pdpte), false))
 		memset(v->pdpte, 0, sizeof(v->pdpte));
 	for (i = 0; i < 4; i++)
 		v->pdpte[i] = pdpte_clean(v, v->pdpte[i]);
@@ -448,8 +446,6 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 		ret = clock_valid(COPY(HV_GROUP_CLOCK));
 	if (!ret && HAS(HV_GROUP_APIC_TIMER))
 		ret = timer_valid(COPY(HV_GROUP_APIC_TIMER));
-	if (!ret && HAS(HV_GROUP_APIC))
-		ret = hv_lapic_check(v, COPY(HV_GROUP_APIC));
 	/* These two can refuse, and do so before anything else has changed. */
 	if (!ret && HAS(HV_GROUP_XSAVE))
 		ret = hv_fpu_set(v, COPY(HV_GROUP_XSAVE));

@@ -215,7 +215,7 @@ bool hv_vcpu_runnable(struct hv_vcpu *v)
 		return true;
 	if (!(v->regs.rflags & X86_EFLAGS_IF))
 		return false;
-	return hv_lapic_has_irq(v) ||
+	return hv_lapic_pending(v) >= 0 ||
 	       (READ_ONCE(v->vm->intr_line) && hv_lapic_extint_ok(v));
 }
 
@@ -271,6 +271,13 @@ static int vcpu_loop(struct hv_vcpu *v)
 
 /* ---- HV_RUN ---- */
 
+static void vcpu_retire(struct hv_vcpu *v, u32 retire)
+{
+	hv_retire(v, retire == HV_RETIRE_RIP ? READ_ONCE(v->run->retire_rip)
+					     : v->regs.rip + retire);
+	v->run->retire = 0;
+}
+
 static int vcpu_run(struct hv_vcpu *v)
 {
 	struct hv_run *run = v->run;
@@ -291,11 +298,8 @@ static int vcpu_run(struct hv_vcpu *v)
 		}
 		run->dirty = 0;
 	}
-	if (retire) {
-		hv_retire(v, retire == HV_RETIRE_RIP ? READ_ONCE(run->retire_rip)
-						     : v->regs.rip + retire);
-		run->retire = 0;
-	}
+	if (retire)
+		vcpu_retire(v, retire);
 	v->exit_groups = 0;
 	if (unlikely(v->eoi_owed)) {
 		v->eoi_owed = false;
@@ -334,15 +338,10 @@ static int vcpu_state(struct hv_vcpu *v, void __user *p, bool set)
 	} else {
 		ret = hv_state_set(v, args.groups);
 		retire = READ_ONCE(run->retire);
-		if (!ret && retire) {
-			if (retire > 15 && retire != HV_RETIRE_RIP) {
-				ret = -EINVAL;
-			} else {
-				hv_retire(v, retire == HV_RETIRE_RIP ? READ_ONCE(run->retire_rip)
-								     : v->regs.rip + retire);
-				run->retire = 0;
-			}
-		}
+		if (!ret && retire > 15 && retire != HV_RETIRE_RIP)
+			ret = -EINVAL;
+		if (!ret && retire)
+			vcpu_retire(v, retire);
 		if (!ret)
 			WRITE_ONCE(run->dirty, READ_ONCE(run->dirty) & ~args.groups);
 	}
@@ -526,21 +525,15 @@ int hv_vcpu_create(struct hv_vm *vm, u32 id)
 	vcpu_put(v);
 
 	hv_vm_get(vm);
-	/* The map wants to see it, so does delivery. */
+	/* Delivery wants to see it: its APIC is in the map since the reset. */
 	smp_store_release(&vm->vcpu[id], v);
 	smp_store_release(&vm->nvcpus, vm->nvcpus + 1);
-	ret = hv_irq_map_update(vm);
-	if (ret)
-		goto out_unpublish;
 	ret = anon_inode_getfd("hv-vcpu", &vcpu_fops, v, O_RDWR | O_CLOEXEC);
+	/* Somebody may have looked it up: it stays, without an fd, until the VM goes. */
 	if (ret < 0)
-		goto out_unpublish;
+		hv_vm_put(vm);
 	return ret;
 
-out_unpublish:
-	/* Somebody may have looked it up: it stays, without an fd, until the VM goes. */
-	hv_vm_put(vm);
-	return ret;
 out_backend:
 	hv_ops->vcpu_destroy(v);
 out_fpu:

@@ -388,7 +388,6 @@ long hv_vm_create(const struct hv_create_vm *args)
 	spin_lock_init(&vm->irqfd_lock);
 	spin_lock_init(&vm->clock_lock);
 	INIT_LIST_HEAD(&vm->irqfds);
-	vm->features = args->features;
 	vm->mm = current->mm;
 	mmgrab(vm->mm);
 

@@ -13,11 +13,8 @@
 #include <linux/kernel.h>
 #include <linux/nospec.h>
 #include <linux/uaccess.h>
-#include <asm/processor-flags.h>
+#include <asm/trap_pf.h>
 #include "hv.h"
-#include "hv_decode.h"
-
-#define VEC_GP		13
 
 #define PT_P		(1ULL << 0)
 #define PT_W		(1ULL << 1)
@@ -25,13 +22,6 @@
 #define PT_PS		(1ULL << 7)
 #define PT_NX		(1ULL << 63)
 #define PT_ADDR		0x000ffffffffff000ULL
-
-/* #PF error code */
-#define PFEC_P		(1u << 0)
-#define PFEC_W		(1u << 1)
-#define PFEC_U		(1u << 2)
-#define PFEC_RSVD		(1u << 3)
-#define PFEC_I		(1u << 4)
 
 #define WALK_FAULT	1		/* *err holds P and RSVD */
 
@@ -46,33 +36,22 @@ struct walk {
 	bool atomic;
 };
 
-static __always_inline int read_entry(const struct walk *w, u64 gpa, u64 *e)
+static int read_entry(const struct walk *w, u64 gpa, u64 *e, size_t size)
 {
-	if (w->atomic)
-		return hv_guest_read_u64_atomic(w->vm, gpa, e) ? -EAGAIN : 0;
-	return hv_guest_read(w->vm, gpa, e, sizeof(*e)) ? -ENXIO : 0;
-}
-
-static int read_entry32(const struct walk *w, u64 gpa, u64 *e)
-{
-	u32 val;
-
-	if (w->atomic ? hv_guest_read_atomic(w->vm, gpa, &val, sizeof(val))
-		      : hv_guest_read(w->vm, gpa, &val, sizeof(val)))
+	if (hv_guest_read_entry(w->vm, gpa, e, size, w->atomic))
 		return w->atomic ? -EAGAIN : -ENXIO;
-	*e = val;
 	return 0;
 }
 
 /* Tables of 512 entries from @level down to 1; the tail of PAE as well. */
-static __always_inline int walk_levels(struct walk *w, u64 table, int level)
+static int walk_levels(struct walk *w, u64 table, int level)
 {
 	u64 e, offset, rsvd;
 	int shift, ret;
 
 	for (;; level--) {
 		shift = 12 + 9 * (level - 1);
-		ret = read_entry(w, (table & PT_ADDR) + ((w->gva >> shift) & 511) * 8, &e);
+		ret = read_entry(w, (table & PT_ADDR) + ((w->gva >> shift) & 511) * 8, &e, 8);
 		if (unlikely(ret))
 			return ret;
 		if (unlikely(!(e & PT_P))) {
@@ -97,7 +76,7 @@ static __always_inline int walk_levels(struct walk *w, u64 table, int level)
 	}
 	if (likely(!(e & rsvd)))
 		return 0;
-	w->err = PFEC_P | PFEC_RSVD;
+	w->err = X86_PF_PROT | X86_PF_RSVD;
 	return WALK_FAULT;
 }
 
@@ -110,13 +89,13 @@ static int walk_pae(struct walk *w, u64 cr3)
 	u64 e, rsvd = w->rsvd | PT_NX;
 	int ret;
 
-	ret = read_entry(w, (cr3 & 0xffffffe0) + ((w->gva >> 30) & 3) * 8, &e);
+	ret = read_entry(w, (cr3 & 0xffffffe0) + ((w->gva >> 30) & 3) * 8, &e, 8);
 	if (ret)
 		return ret;
 	w->err = 0;
 	if (!(e & PT_P))
 		return WALK_FAULT;
-	w->err = PFEC_P | PFEC_RSVD;
+	w->err = X86_PF_PROT | X86_PF_RSVD;
 	if (e & rsvd)
 		return WALK_FAULT;
 	/* Bits 62:52 of PAE entries are reserved, those of long mode are not. */
@@ -129,7 +108,7 @@ static int walk_32(struct walk *w, u64 cr3, bool pse, int gpa_bits)
 	u64 e, high;
 	int ret;
 
-	ret = read_entry32(w, (cr3 & 0xfffff000) + ((w->gva >> 22) & 1023) * 4, &e);
+	ret = read_entry(w, (cr3 & 0xfffff000) + ((w->gva >> 22) & 1023) * 4, &e, 4);
 	if (ret)
 		return ret;
 	w->err = 0;
@@ -139,13 +118,13 @@ static int walk_32(struct walk *w, u64 cr3, bool pse, int gpa_bits)
 	if (pse && (e & PT_PS)) {
 		/* PSE-36: bits 20:13 are address bits 39:32. */
 		high = (e >> 13 & 0xff) << 32;
-		w->err = PFEC_P | PFEC_RSVD;
+		w->err = X86_PF_PROT | X86_PF_RSVD;
 		if ((e & (1 << 21)) || (gpa_bits < 40 && high >> gpa_bits))
 			return WALK_FAULT;
 		w->gpa = high | (e & 0xffc00000) | (w->gva & 0x3fffff);
 		return 0;
 	}
-	ret = read_entry32(w, (e & 0xfffff000) + ((w->gva >> 12) & 1023) * 4, &e);
+	ret = read_entry(w, (e & 0xfffff000) + ((w->gva >> 12) & 1023) * 4, &e, 4);
 	if (ret)
 		return ret;
 	w->err = 0;
@@ -157,8 +136,7 @@ static int walk_32(struct walk *w, u64 cr3, bool pse, int gpa_bits)
 }
 
 /* Does what the tables grant allow the access? */
-static __always_inline bool walk_allowed(const struct hv_vcpu *v, const struct walk *w, u32 access,
-					 bool user)
+static bool walk_allowed(const struct hv_vcpu *v, const struct walk *w, u32 access, bool user)
 {
 	bool upage = w->perm & PT_U;
 
@@ -206,11 +184,11 @@ int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pf
 			*gpa = w.gpa;
 			return 0;
 		}
-		w.err = PFEC_P;
+		w.err = X86_PF_PROT;
 	}
-	*pferr = w.err | (access & HV_ACCESS_WRITE ? PFEC_W : 0) | (user ? PFEC_U : 0);
+	*pferr = w.err | (access & HV_ACCESS_WRITE ? X86_PF_WRITE : 0) | (user ? X86_PF_USER : 0);
 	if ((access & HV_ACCESS_EXEC) && ((v->efer & EFER_NX) || (v->cr4 & X86_CR4_SMEP)))
-		*pferr |= PFEC_I;
+		*pferr |= X86_PF_INSTR;
 	return -EFAULT;
 }
 
@@ -226,11 +204,9 @@ static int fetch_page(struct hv_vcpu *v, u64 lin, bool user, u8 *buf, int n, u32
 	ret = hv_walk(v, lin, HV_ACCESS_EXEC, user, &gpa, err, atomic);
 	if (unlikely(ret))
 		return ret;
-	if (likely(atomic && n == 15 && (gpa & ~PAGE_MASK) <= PAGE_SIZE - 16))
-		return hv_guest_read_code_atomic(v->vm, gpa, buf) ? -EAGAIN : 0;
-	if (atomic)
-		return hv_guest_read_atomic(v->vm, gpa, buf, n) ? -EAGAIN : 0;
-	return hv_guest_read(v->vm, gpa, buf, n) ? -ENXIO : 0;
+	if (hv_guest_read(v->vm, gpa, buf, n, atomic))
+		return atomic ? -EAGAIN : -ENXIO;
+	return 0;
 }
 
 /*
@@ -250,7 +226,7 @@ static int fetch_short(struct hv_vcpu *v, enum fetch_end end, u64 lin, u32 err, 
 	if (end == END_FAULT)
 		hv_queue_pf(v, lin, err);
 	else
-		hv_queue_exception_error(v, VEC_GP, 0);
+		hv_queue_exception_error(v, X86_TRAP_GP, 0);
 	return -EFAULT;
 }
 
@@ -314,13 +290,6 @@ out:
 	return false;
 }
 
-static bool canonical(const struct hv_vcpu *v, u64 gva)
-{
-	int shift = v->cr4 & X86_CR4_LA57 ? 7 : 16;
-
-	return (u64)((s64)(gva << shift) >> shift) == gva;
-}
-
 /*
  * Up to 15 bytes at CS:RIP into v->insn, the rest of its buffer zero or more
  * code.  Fewer only when the instruction ends within what is there.
@@ -371,7 +340,7 @@ int hv_fetch(struct hv_vcpu *v, bool atomic)
 		lin += first;
 		if (!wide)
 			lin = (u32)lin;
-		if (wide && !canonical(v, lin))
+		if (wide && lin != hv_sign_extend(lin, v->cr4 & X86_CR4_LA57 ? 57 : 48))
 			return fetch_short(v, END_LIMIT, lin, 0, atomic);
 		ret = fetch_page(v, lin, user, v->insn.bytes + first, n - first, &err, atomic);
 		if (ret)

@@ -76,7 +76,7 @@ void svm_set_irq_window(struct hv_vcpu *v, bool on)
 	else
 		c->int_ctl &= ~(SVM_V_IRQ | SVM_V_INTR_PRIO | SVM_V_IGN_TPR);
 	c->int_vector = 0;
-	set_misc1(c, SVM_I1_VINTR, on);
+	set_misc1(c, SVM_IC(VINTR), on);
 }
 
 static void step_start(struct svm_vcpu *sv)
@@ -112,13 +112,13 @@ void svm_set_nmi_masked(struct hv_vcpu *v, bool masked)
 
 	sv->nmi_masked = masked;
 	sv->iret_seen = false;
-	set_misc1(sv->vmcb, SVM_I1_IRET, masked);
+	set_misc1(sv->vmcb, SVM_IC(IRET), masked);
 }
 
 /* VMEXIT_IRET: let it run, and watch for its end. */
 void svm_iret_intercepted(struct svm_vcpu *sv)
 {
-	set_misc1(sv->vmcb, SVM_I1_IRET, false);
+	set_misc1(sv->vmcb, SVM_IC(IRET), false);
 	sv->iret_seen = true;
 	sv->iret_rip = sv->v.regs.rip;
 }
@@ -173,7 +173,7 @@ void svm_update_tpr(struct hv_vcpu *v)
 	/* A lower TPR would let an interrupt through, a higher one makes the window
 	 * pointless: be there when it is set.  (TCG 7.2 moreover dies of a CR8 write
 	 * while V_IRQ is set.) */
-	if (irr >= 0 || (c->intercept[SVM_IC_MISC1] & SVM_I1_VINTR))
+	if (irr >= 0 || (c->intercept[SVM_IC_MISC1] & SVM_IC(VINTR)))
 		ic |= SVM_CR_WRITE(8);
 	if (ic != c->intercept[SVM_IC_CR]) {
 		c->intercept[SVM_IC_CR] = ic;

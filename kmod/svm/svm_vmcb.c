@@ -27,16 +27,17 @@
 #define IC_EXC	(BIT(1) | BIT(17) | BIT(18))
 /* Allowed: descriptor-table register loads and stores, RDTSC, PUSHF, POPF, IRET,
  * INT n, INVLPG, PAUSE (without a filter), CR0 writes covered above. */
-#define IC_MISC1 (SVM_I1_INTR | SVM_I1_NMI | SVM_I1_SMI | SVM_I1_INIT | SVM_I1_RDPMC |	\
-		  SVM_I1_CPUID | SVM_I1_RSM | SVM_I1_INVD | SVM_I1_HLT | SVM_I1_INVLPGA |	\
-		  SVM_I1_IOIO | SVM_I1_MSR | SVM_I1_TASK | SVM_I1_FERR | SVM_I1_SHUTDOWN)
+#define IC_MISC1 (SVM_IC(INTR) | SVM_IC(NMI) | SVM_IC(SMI) | SVM_IC(INIT) | SVM_IC(RDPMC) |	\
+		  SVM_IC(CPUID) | SVM_IC(RSM) | SVM_IC(INVD) | SVM_IC(HLT) | SVM_IC(INVLPGA) |	\
+		  SVM_IC(IOIO) | SVM_IC(MSR) | SVM_IC(TASK_SWITCH) | SVM_IC(FERR_FREEZE) |	\
+		  SVM_IC(SHUTDOWN))
 /* Allowed: RDTSCP for guests that have it, ICEBP (its #DB is intercepted). */
-#define IC_MISC2 (SVM_I2_VMRUN | SVM_I2_VMMCALL | SVM_I2_VMLOAD | SVM_I2_VMSAVE |		\
-		  SVM_I2_STGI | SVM_I2_CLGI | SVM_I2_SKINIT | SVM_I2_WBINVD |		\
-		  SVM_I2_MONITOR | SVM_I2_MWAIT | SVM_I2_MWAIT_ARMED | SVM_I2_XSETBV |	\
-		  SVM_I2_RDPRU)
+#define IC_MISC2 (SVM_IC(VMRUN) | SVM_IC(VMMCALL) | SVM_IC(VMLOAD) | SVM_IC(VMSAVE) |	\
+		  SVM_IC(STGI) | SVM_IC(CLGI) | SVM_IC(SKINIT) | SVM_IC(WBINVD) |	\
+		  SVM_IC(MONITOR) | SVM_IC(MWAIT) | SVM_IC(MWAIT_COND) | SVM_IC(XSETBV) |	\
+		  SVM_IC(RDPRU))
 /* Allowed: INVPCID, which reaches the guest's own translations only. */
-#define IC_MISC3 (SVM_I3_INVLPGB | SVM_I3_INVLPGB_ILLEGAL | SVM_I3_MCOMMIT | SVM_I3_TLBSYNC)
+#define IC_MISC3 (SVM_IC(INVLPGB) | SVM_IC(INVLPGB_ILLEGAL) | SVM_IC(MCOMMIT) | SVM_IC(TLBSYNC))
 
 #define PAUSE_COUNT	3000
 #define PAUSE_THRESHOLD	128
@@ -55,9 +56,9 @@ void svm_vmcb_init(struct svm_vcpu *sv)
 	c->intercept[SVM_IC_MISC2] = IC_MISC2;
 	c->intercept[SVM_IC_MISC3] = IC_MISC3;
 	if (!sv->v.vm->guest_rdtscp)
-		c->intercept[SVM_IC_MISC2] |= SVM_I2_RDTSCP;
+		c->intercept[SVM_IC_MISC2] |= SVM_IC(RDTSCP);
 	if (boot_cpu_has(X86_FEATURE_PAUSEFILTER)) {
-		c->intercept[SVM_IC_MISC1] |= SVM_I1_PAUSE;
+		c->intercept[SVM_IC_MISC1] |= SVM_IC(PAUSE);
 		c->pause_count = PAUSE_COUNT;
 		c->pause_threshold = PAUSE_THRESHOLD;
 	}
@@ -105,7 +106,7 @@ u32 svm_vmcb_why_invalid(const struct svm_vmcb *c)
 		return 5;
 	if (lme_pg && (c->cs.attr & 0x600) == 0x600)
 		return 6;
-	if (!(c->efer & EFER_SVME) || !c->asid || !(c->intercept[SVM_IC_MISC2] & SVM_I2_VMRUN))
+	if (!(c->efer & EFER_SVME) || !c->asid || !(c->intercept[SVM_IC_MISC2] & SVM_IC(VMRUN)))
 		return 7;
 	if (c->cr3 >> boot_cpu_data.x86_phys_bits)
 		return 8;
@@ -113,13 +114,6 @@ u32 svm_vmcb_why_invalid(const struct svm_vmcb *c)
 }
 
 /* ---- segments ---- */
-
-static u64 canonical(u64 addr)
-{
-	unsigned int shift = 64 - boot_cpu_data.x86_virt_bits;
-
-	return (u64)((s64)(addr << shift) >> shift);
-}
 
 static struct svm_seg *seg_ptr(struct svm_vmcb *c, int n)
 {
@@ -200,7 +194,7 @@ void svm_set_segs(struct hv_vcpu *v, const struct hv_segs *s)
 		u32 attr = s->seg[n].attr;
 
 		/* VMLOAD's segments must be canonical; FS and GS hold user values. */
-		h->base = n >= HV_FS ? canonical(s->seg[n].base) : s->seg[n].base;
+		h->base = n >= HV_FS ? hv_host_canonical(s->seg[n].base) : s->seg[n].base;
 		h->limit = s->seg[n].limit;
 		h->selector = s->seg[n].selector;
 		if (attr & HV_SEG_UNUSABLE)
@@ -208,9 +202,9 @@ void svm_set_segs(struct hv_vcpu *v, const struct hv_segs *s)
 		h->attr = (attr & 0xff) | (attr >> 4 & 0xf00);
 	}
 	c->cpl = (s->seg[HV_SS].attr & HV_SEG_DPL) >> HV_SEG_DPL_SHIFT;
-	c->gdtr.base = canonical(s->gdtr.base);
+	c->gdtr.base = hv_host_canonical(s->gdtr.base);
 	c->gdtr.limit = s->gdtr.limit;
-	c->idtr.base = canonical(s->idtr.base);
+	c->idtr.base = hv_host_canonical(s->idtr.base);
 	c->idtr.limit = s->idtr.limit;
 	svm_dirty(c, SVM_CLEAN_SEG | SVM_CLEAN_DT);
 }
@@ -296,13 +290,13 @@ void svm_set_msrs(struct hv_vcpu *v)
 	const struct hv_msrs *m = &v->msrs;
 
 	c->star = m->star;
-	c->lstar = canonical(m->lstar);
-	c->cstar = canonical(m->cstar);
+	c->lstar = hv_host_canonical(m->lstar);
+	c->cstar = hv_host_canonical(m->cstar);
 	c->sfmask = (u32)m->sfmask;
-	c->kernel_gs_base = canonical(m->kernel_gs_base);
+	c->kernel_gs_base = hv_host_canonical(m->kernel_gs_base);
 	c->sysenter_cs = m->sysenter_cs;
-	c->sysenter_esp = canonical(m->sysenter_esp);
-	c->sysenter_eip = canonical(m->sysenter_eip);
+	c->sysenter_esp = hv_host_canonical(m->sysenter_esp);
+	c->sysenter_eip = hv_host_canonical(m->sysenter_eip);
 	c->g_pat = m->pat;
 	/* Both live in the CPU while loaded; otherwise vcpu_load will do it. */
 	preempt_disable();

@@ -2,9 +2,9 @@
 /*
  * svm_vmcb.h - the virtual machine control block and the backend's objects.
  *
- * APM vol. 2 chapter 15 and appendices B (layout) and C (exit codes).  The
- * kernel's asm/svm.h is not used: it drags in Hyper-V's HV_* names, and its
- * field names move between releases.
+ * APM vol. 2 chapter 15 and appendices B (layout) and C (exit codes, which come
+ * from the kernel's uapi/asm/svm.h).  Its asm/svm.h is not used: it drags in
+ * Hyper-V's HV_* names, and its field names move between releases.
  *
  * Only svm/ includes this file.
  */
@@ -13,6 +13,7 @@
 
 #include <linux/build_bug.h>
 #include <linux/percpu.h>
+#include <uapi/asm/svm.h>
 #include "../hv.h"
 
 /* ---- control area, offset 0x000 ---- */
@@ -22,45 +23,8 @@ enum { SVM_IC_CR, SVM_IC_DR, SVM_IC_EXC, SVM_IC_MISC1, SVM_IC_MISC2, SVM_IC_MISC
 /* word SVM_IC_CR: reads 0..15, writes 16..31; SVM_IC_DR the same */
 #define SVM_CR_READ(n)		BIT(n)
 #define SVM_CR_WRITE(n)		BIT(16 + (n))
-/* word SVM_IC_MISC1 */
-#define SVM_I1_INTR		BIT(0)
-#define SVM_I1_NMI		BIT(1)
-#define SVM_I1_SMI		BIT(2)
-#define SVM_I1_INIT		BIT(3)
-#define SVM_I1_VINTR		BIT(4)
-#define SVM_I1_RDPMC		BIT(15)
-#define SVM_I1_CPUID		BIT(18)
-#define SVM_I1_RSM		BIT(19)
-#define SVM_I1_IRET		BIT(20)
-#define SVM_I1_INVD		BIT(22)
-#define SVM_I1_PAUSE		BIT(23)
-#define SVM_I1_HLT		BIT(24)
-#define SVM_I1_INVLPGA		BIT(26)
-#define SVM_I1_IOIO		BIT(27)
-#define SVM_I1_MSR		BIT(28)
-#define SVM_I1_TASK		BIT(29)
-#define SVM_I1_FERR		BIT(30)
-#define SVM_I1_SHUTDOWN		BIT(31)
-/* word SVM_IC_MISC2 */
-#define SVM_I2_VMRUN		BIT(0)
-#define SVM_I2_VMMCALL		BIT(1)
-#define SVM_I2_VMLOAD		BIT(2)
-#define SVM_I2_VMSAVE		BIT(3)
-#define SVM_I2_STGI		BIT(4)
-#define SVM_I2_CLGI		BIT(5)
-#define SVM_I2_SKINIT		BIT(6)
-#define SVM_I2_RDTSCP		BIT(7)
-#define SVM_I2_WBINVD		BIT(9)
-#define SVM_I2_MONITOR		BIT(10)
-#define SVM_I2_MWAIT		BIT(11)
-#define SVM_I2_MWAIT_ARMED	BIT(12)
-#define SVM_I2_XSETBV		BIT(13)
-#define SVM_I2_RDPRU		BIT(14)
-/* word SVM_IC_MISC3 */
-#define SVM_I3_INVLPGB		BIT(0)
-#define SVM_I3_INVLPGB_ILLEGAL	BIT(1)
-#define SVM_I3_MCOMMIT		BIT(3)
-#define SVM_I3_TLBSYNC		BIT(4)
+/* The words SVM_IC_MISC* have a bit for each exit code, from 0x60 on. */
+#define SVM_IC(exit)		BIT(SVM_EXIT_##exit & 31)
 
 #define SVM_TLB_KEEP		0
 #define SVM_TLB_FLUSH_ALL	1
@@ -174,55 +138,16 @@ static_assert(offsetof(struct svm_vmcb, g_pat) == 0x668);
 static_assert(offsetof(struct svm_vmcb, spec_ctrl) == 0x6e0);
 static_assert(sizeof(struct svm_vmcb) == 0x1000);
 
-/* ---- exit codes ---- */
-#define SVM_EXIT_CR_READ	0x000	/* + n */
-#define SVM_EXIT_CR_WRITE	0x010
-#define SVM_EXIT_DR_READ	0x020
-#define SVM_EXIT_DR_WRITE	0x030
-#define SVM_EXIT_EXC		0x040
-#define SVM_EXIT_INTR		0x060
-#define SVM_EXIT_NMI		0x061
-#define SVM_EXIT_SMI		0x062
-#define SVM_EXIT_INIT		0x063
-#define SVM_EXIT_VINTR		0x064
-#define SVM_EXIT_RDPMC		0x06f
-#define SVM_EXIT_CPUID		0x072
-#define SVM_EXIT_RSM		0x073
-#define SVM_EXIT_IRET		0x074
-#define SVM_EXIT_INVD		0x076
-#define SVM_EXIT_PAUSE		0x077
-#define SVM_EXIT_HLT		0x078
-#define SVM_EXIT_INVLPGA	0x07a
-#define SVM_EXIT_IOIO		0x07b
-#define SVM_EXIT_MSR		0x07c
-#define SVM_EXIT_TASK_SWITCH	0x07d
-#define SVM_EXIT_FERR_FREEZE	0x07e
-#define SVM_EXIT_SHUTDOWN	0x07f
-#define SVM_EXIT_VMRUN		0x080
-#define SVM_EXIT_VMMCALL	0x081
-#define SVM_EXIT_VMLOAD		0x082
-#define SVM_EXIT_VMSAVE		0x083
-#define SVM_EXIT_STGI		0x084
-#define SVM_EXIT_CLGI		0x085
-#define SVM_EXIT_SKINIT		0x086
-#define SVM_EXIT_RDTSCP		0x087
-#define SVM_EXIT_WBINVD		0x089
-#define SVM_EXIT_MONITOR	0x08a
-#define SVM_EXIT_MWAIT		0x08b
-#define SVM_EXIT_MWAIT_ARMED	0x08c
-#define SVM_EXIT_XSETBV		0x08d
-#define SVM_EXIT_RDPRU		0x08e
+/* ---- exit codes beside those of the kernel's header ---- */
+
 #define SVM_EXIT_INVLPGB	0x0a0
 #define SVM_EXIT_INVLPGB_ILLEGAL 0x0a1
 #define SVM_EXIT_MCOMMIT	0x0a3
 #define SVM_EXIT_TLBSYNC	0x0a4
-#define SVM_EXIT_NPF		0x400
 #define SVM_EXIT_INVALID	0xffffffff	/* low half of -1; TCG 7.2 writes no more */
 #define SVM_EXIT_NO_SVM		0xfffffff0	/* ours: CLGI faulted, SVM is off on this CPU */
 
-#define SVM_NPF_PRESENT		BIT(0)
 #define SVM_NPF_WRITE		BIT(1)
-#define SVM_NPF_RSVD		BIT(3)
 #define SVM_NPF_FETCH		BIT(4)
 #define SVM_NPF_GUEST_WALK	BIT_ULL(33)
 

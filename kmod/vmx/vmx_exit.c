@@ -12,9 +12,6 @@
 #include "vmx_vmcs.h"
 #include "../hv_trace.h"
 
-#define VEC_DB	1
-#define VEC_AC	17
-#define VEC_MC	18
 
 #define QUAL_NMI_UNBLOCKED	BIT(12)	/* of an EPT violation: IRET had ended the mask */
 #define QUAL_LINEAR		BIT(7)	/* of an EPT violation: there is a linear address... */
@@ -71,16 +68,16 @@ static int exit_exception(struct hv_vcpu *v)
 	if ((info & INTR_INFO_UNBLOCK_NMI) && !(vx->vectoring & HV_EV_VALID))
 		vmx_set_nmi_masked(v, true);
 	switch (info & INTR_INFO_VECTOR_MASK) {
-	case VEC_DB:
+	case X86_TRAP_DB:
 		/* ICEBP is a trap, but this exit comes before it. */
 		if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_PRIV_SW_EXCEPTION)
 			v->regs.rip += vmcs_read(VM_EXIT_INSTRUCTION_LEN);
 		hv_queue_db(v, vx->qual & DB_QUAL);
 		return HV_ENTER;
-	case VEC_AC:
-		hv_queue_exception_error(v, VEC_AC, 0);
+	case X86_TRAP_AC:
+		hv_queue_exception_error(v, X86_TRAP_AC, 0);
 		return HV_ENTER;
-	case VEC_MC:
+	case X86_TRAP_MC:
 		return HV_LOOP;		/* the same */
 	}
 	return unexpected(v);

@@ -108,13 +108,6 @@ void vmx_host_init(void)
 
 /* ---- segments ---- */
 
-static u64 canonical(u64 addr)
-{
-	unsigned int shift = 64 - boot_cpu_data.x86_virt_bits;
-
-	return (u64)((s64)(addr << shift) >> shift);
-}
-
 /* ES, CS, SS, DS, FS, GS, LDTR, TR: in the encodings as in HV_ES.. */
 #define SEG_SELECTOR(n)	(GUEST_ES_SELECTOR + 2 * (n))
 #define SEG_BASE(n)	(GUEST_ES_BASE + 2 * (n))
@@ -163,13 +156,13 @@ void vmx_set_segs(struct hv_vcpu *v, const struct hv_segs *s)
 			attr = (attr & ~HV_SEG_G) | (seg->limit > 0xfffff ? HV_SEG_G : 0);
 		}
 		vmcs_write(SEG_SELECTOR(n), seg->selector);
-		vmcs_write(SEG_BASE(n), n >= HV_FS ? canonical(seg->base) : seg->base);
+		vmcs_write(SEG_BASE(n), n >= HV_FS ? hv_host_canonical(seg->base) : seg->base);
 		vmcs_write(SEG_LIMIT(n), seg->limit);
 		vmcs_write(SEG_AR(n), attr);
 	}
-	vmcs_write(GUEST_GDTR_BASE, canonical(s->gdtr.base));
+	vmcs_write(GUEST_GDTR_BASE, hv_host_canonical(s->gdtr.base));
 	vmcs_write(GUEST_GDTR_LIMIT, s->gdtr.limit);
-	vmcs_write(GUEST_IDTR_BASE, canonical(s->idtr.base));
+	vmcs_write(GUEST_IDTR_BASE, hv_host_canonical(s->idtr.base));
 	vmcs_write(GUEST_IDTR_LIMIT, s->idtr.limit);
 }
 
@@ -237,12 +230,12 @@ void vmx_set_msrs(struct hv_vcpu *v)
 {
 	struct hv_msrs *m = &v->msrs;
 
-	m->lstar = canonical(m->lstar);
-	m->cstar = canonical(m->cstar);
-	m->kernel_gs_base = canonical(m->kernel_gs_base);
+	m->lstar = hv_host_canonical(m->lstar);
+	m->cstar = hv_host_canonical(m->cstar);
+	m->kernel_gs_base = hv_host_canonical(m->kernel_gs_base);
 	vmcs_write(GUEST_SYSENTER_CS, (u32)m->sysenter_cs);
-	vmcs_write(GUEST_SYSENTER_ESP, canonical(m->sysenter_esp));
-	vmcs_write(GUEST_SYSENTER_EIP, canonical(m->sysenter_eip));
+	vmcs_write(GUEST_SYSENTER_ESP, hv_host_canonical(m->sysenter_esp));
+	vmcs_write(GUEST_SYSENTER_EIP, hv_host_canonical(m->sysenter_eip));
 	vmcs_write(GUEST_IA32_PAT, m->pat);
 	preempt_disable();
 	wrmsrl(MSR_KERNEL_GS_BASE, m->kernel_gs_base);
