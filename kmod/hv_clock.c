@@ -28,15 +28,9 @@
  * Guest memory is written through hv_guest_write() only.
  */
 #include <linux/clocksource.h>
-#include <linux/irq_work.h>
-#include <linux/ktime.h>
-#include <linux/math64.h>
-#include <linux/notifier.h>
 #include <linux/pvclock_gtod.h>
-#include <linux/sched.h>
 #include <linux/timekeeper_internal.h>
 #include <asm/pvclock-abi.h>
-#include <asm/tsc.h>
 #include <uapi/linux/kvm_para.h>
 #include "hv.h"
 

@@ -7,7 +7,6 @@
  * entries switch DR7 and leave the addresses alone, and the exit clears DR7.
  * All of it runs in the section.
  */
-#include <linux/kernel.h>
 #include "hv.h"
 
 #define DR6_BD		BIT(13)

@@ -8,8 +8,6 @@
  * A write rings every doorbell that it matches; exact duplicates are refused.
  * Rings nothing: the write goes to userspace as if none were there.
  */
-#include <linux/eventfd.h>
-#include <linux/srcu.h>
 #include "hv.h"
 
 struct doorbell {

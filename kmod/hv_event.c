@@ -8,7 +8,6 @@
  * the guest has already been told of it; then exceptions, NMI, the 8259,
  * the local APIC.
  */
-#include <linux/kernel.h>
 #include "hv.h"
 #include "hv_trace.h"
 

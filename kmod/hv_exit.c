@@ -6,9 +6,6 @@
  * the others may sleep.  Everything that is not hot and simple goes to
  * userspace, precisely: RIP and registers are those before the instruction.
  */
-#include <linux/kernel.h>
-#include <linux/ptrace.h>
-#include <linux/sched.h>
 #include <uapi/linux/kvm_para.h>
 #include <asm/mce.h>
 #include <asm/segment.h>

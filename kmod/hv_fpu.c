@@ -11,14 +11,9 @@
  * all, is not offered.  Supervisor components (XSS) stay off in the guest: its
  * XSAVES could otherwise reach the host's shadow-stack state.
  */
-#include <linux/kernel.h>
-#include <linux/string.h>
-#include <asm/cpufeature.h>
 #include <asm/fpu/api.h>
 #include <asm/fpu/types.h>
 #include <asm/fpu/xcr.h>
-#include <asm/msr.h>
-#include <asm/special_insns.h>
 #include "hv.h"
 
 #define XF_FP		BIT_ULL(0)

@@ -15,12 +15,7 @@
  * Locks: hw_lock guards the count; cpus_read_lock() is taken inside it, so the
  * hotplug callbacks, which run under the writer side, must not take hw_lock.
  */
-#include <linux/cpu.h>
-#include <linux/kernel.h>
-#include <linux/mutex.h>
-#include <linux/notifier.h>
 #include <linux/reboot.h>
-#include <linux/smp.h>
 #include <linux/syscore_ops.h>
 #include "hv.h"
 

@@ -11,8 +11,6 @@
  * message never finds the others' bits disturbed; a message that meets the
  * change itself may find the old id, the new one or none, as on a bus.
  */
-#include <linux/bitops.h>
-#include <linux/spinlock.h>
 #include "hv_lapic.h"
 
 struct hv_apic_map {

@@ -12,11 +12,8 @@
  * the wait queue lock, and a work item does it).  Whoever takes it off its list
  * frees it.
  */
-#include <linux/eventfd.h>
 #include <linux/file.h>
-#include <linux/list.h>
 #include <linux/poll.h>
-#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include "hv.h"
 

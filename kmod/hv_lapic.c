@@ -11,9 +11,6 @@
  * lock.  The rest belongs to the vCPU's thread, and most of it runs in the
  * entry section: nothing here sleeps, except hv_lapic_initsipi().
  */
-#include <linux/bitops.h>
-#include <linux/kernel.h>
-#include <linux/string.h>
 #include "hv_lapic.h"
 
 #define LAPIC_VERSION	(0x14 | (LAPIC_LVT_COUNT - 1) << 16)

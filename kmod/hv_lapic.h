@@ -11,9 +11,7 @@
 #ifndef HV_LAPIC_H
 #define HV_LAPIC_H
 
-#include <linux/hrtimer.h>
 #include <asm/apicdef.h>
-#include <asm/msr-index.h>
 #include "hv.h"
 
 #define LAPIC_LVT_COUNT		6	/* timer, thermal, PMC, LINT0, LINT1, error */

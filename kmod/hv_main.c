@@ -6,16 +6,9 @@
  * is answered when a VM is created (contract 8).
  */
 #include <linux/fs.h>
-#include <linux/kernel.h>
 #include <linux/miscdevice.h>
-#include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/slab.h>
-#include <linux/topology.h>
-#include <linux/uaccess.h>
 #include <asm/cpu_device_id.h>
-#include <asm/cpufeature.h>
-#include <asm/tsc.h>
 #include "hv.h"
 
 #define CREATE_TRACE_POINTS

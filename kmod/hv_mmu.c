@@ -16,10 +16,7 @@
  * mmu.lock spins, for the ageing callbacks come under page-table locks.  Under
  * it: no allocation, no sleep, no flush.
  */
-#include <linux/mm.h>
 #include <linux/pgtable.h>
-#include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
 #include "hv.h"
 
 #define ENTRIES		512

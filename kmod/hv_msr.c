@@ -7,11 +7,7 @@
  * exit; they are answered here too, for the sake of whoever intercepts them.
  * SDM vol. 4; APM vol. 2 appendix A; Documentation/virt/kvm/x86/msr.rst.
  */
-#include <linux/kernel.h>
 #include <uapi/linux/kvm_para.h>
-#include <asm/msr.h>
-#include <asm/msr-index.h>
-#include <asm/processor.h>
 #include "hv.h"
 
 #define MTRR_CAP	(HV_MTRR_VAR | BIT(8) | BIT(10))	/* fixed ranges, WC */

@@ -10,11 +10,8 @@
  * must not write guest memory without marking the slot's log.
  */
 #include <linux/bitmap.h>
-#include <linux/mm.h>
 #include <linux/overflow.h>
-#include <linux/sched/signal.h>
 #include <linux/sort.h>
-#include <linux/uaccess.h>
 #include "hv.h"
 
 #define SLOT_FLAGS	(HV_SLOT_READONLY | HV_SLOT_LOG_DIRTY)

@@ -7,10 +7,6 @@
  * copy is validated and used.  A set is all or nothing.
  * SDM vol. 3 table 10-1 (reset and INIT state), 2.5 (control registers), 5.x (EFER).
  */
-#include <linux/kernel.h>
-#include <linux/string.h>
-#include <asm/msr-index.h>
-#include <asm/processor-flags.h>
 #include "hv.h"
 
 static void *area(struct hv_vcpu *v, int group)

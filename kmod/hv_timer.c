@@ -12,9 +12,6 @@
  * could not hold more), and no guest can make the host spend its time here.
  * While the LVT is masked there is nothing to tell and no hrtimer at all.
  */
-#include <linux/ktime.h>
-#include <linux/math64.h>
-#include <asm/tsc.h>
 #include "hv_lapic.h"
 
 static u32 timer_lvt(const struct hv_lapic *l)

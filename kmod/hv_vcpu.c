@@ -10,11 +10,7 @@
  */
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>
-#include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/sched/signal.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <asm/fpu/api.h>
 #include "hv.h"

@@ -10,9 +10,7 @@
  * Protection keys are not checked: they do not apply to fetches, and data is
  * accessed here only at addresses that the CPU has translated already.
  */
-#include <linux/kernel.h>
 #include <linux/nospec.h>
-#include <linux/uaccess.h>
 #include <asm/trap_pf.h>
 #include "hv.h"
 

@@ -6,18 +6,6 @@
  * APM vol. 2 chapter 15.  Never sees an ioctl argument; guest memory is reached
  * through the vendor-free files only.
  */
-#include <linux/kernel.h>
-#include <linux/gfp.h>
-#include <linux/mem_encrypt.h>
-#include <linux/mm.h>
-#include <linux/percpu.h>
-#include <linux/sched.h>
-#include <linux/topology.h>
-#include <asm/cpufeature.h>
-#include <asm/debugreg.h>
-#include <asm/msr.h>
-#include <asm/nospec-branch.h>
-#include <asm/special_insns.h>
 #include "svm_vmcb.h"
 
 #ifndef MSR_VM_CR

@@ -12,9 +12,6 @@
  * comes before IRET runs, so the mask ends when RIP has left it; if another NMI
  * is waiting, one single step finds that moment.
  */
-#include <linux/kernel.h>
-#include <uapi/asm/debugreg.h>
-#include <asm/processor-flags.h>
 #include "svm_vmcb.h"
 
 void svm_inject(struct hv_vcpu *v, u32 info)

@@ -6,10 +6,6 @@
  * an exit means is hv_exit.c's business; here it is only told what the CPU
  * said, and where the CPU said too little, the instruction is looked at.
  */
-#include <linux/kernel.h>
-#include <linux/sched.h>
-#include <uapi/asm/debugreg.h>
-#include <asm/processor-flags.h>
 #include "svm_vmcb.h"
 #include "../hv_trace.h"
 

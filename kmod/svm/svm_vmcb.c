@@ -6,12 +6,6 @@
  * (intercepts), appendix B.  Whatever is written here may come from a hostile
  * owner of the guest: the worst it may lead to is VMEXIT_INVALID.
  */
-#include <linux/kernel.h>
-#include <linux/mem_encrypt.h>
-#include <asm/cpufeature.h>
-#include <uapi/asm/debugreg.h>
-#include <asm/msr-index.h>
-#include <asm/processor-flags.h>
 #include "svm_vmcb.h"
 
 /*

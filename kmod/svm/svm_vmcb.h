@@ -12,7 +12,6 @@
 #define SVM_VMCB_H
 
 #include <linux/build_bug.h>
-#include <linux/percpu.h>
 #include <uapi/asm/svm.h>
 #include "../hv.h"
 

@@ -14,26 +14,12 @@
  * the section ends and is taken as any other.  An NMI is not pending; it is
  * raised again by INT 2, through the IDT, so a host that uses FRED is refused.
  */
-#include <linux/kernel.h>
-#include <linux/cpu.h>
-#include <linux/mm.h>
 #include <linux/moduleparam.h>
-#include <linux/percpu.h>
 #include <linux/perf_event.h>
-#include <linux/ptrace.h>
-#include <linux/sched.h>
-#include <linux/smp.h>
 #include <asm/apicdef.h>
 #include <asm/cpu_entry_area.h>
-#include <asm/cpufeature.h>
-#include <asm/debugreg.h>
 #include <asm/desc.h>
-#include <asm/msr.h>
-#include <asm/nospec-branch.h>
 #include <asm/perf_event.h>
-#include <asm/special_insns.h>
-#include <asm/trapnr.h>
-#include <asm/tsc.h>
 #include "vmx_vmcs.h"
 
 #define FEAT_CTL_NEEDED	(FEAT_CTL_LOCKED | FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX)

@@ -6,9 +6,7 @@
  * 24.4.2 (interruptibility), 25.2 (windows).  Order and priority are hv_event.c's.
  * Virtual NMIs are required, so the CPU itself keeps the guest's NMI mask.
  */
-#include <linux/kernel.h>
 #include <asm/apicdef.h>
-#include <asm/processor-flags.h>
 #include "vmx_vmcs.h"
 
 static void clear_blocking(u32 bits)

@@ -5,10 +5,6 @@
  * SDM vol. 3 appendix C (exit reasons), section 27.2 (what the CPU tells about
  * each).  What an exit means is hv_exit.c's business.
  */
-#include <linux/kernel.h>
-#include <linux/ptrace.h>
-#include <linux/sched.h>
-#include <asm/processor-flags.h>
 #include "vmx_vmcs.h"
 #include "../hv_trace.h"
 

@@ -6,11 +6,7 @@
  * Whatever is written here may come from a hostile owner of the guest: the worst
  * it may lead to is a failed entry.
  */
-#include <linux/kernel.h>
-#include <asm/cpufeature.h>
 #include <asm/desc.h>
-#include <asm/msr.h>
-#include <asm/processor-flags.h>
 #include <asm/segment.h>
 #include "vmx_vmcs.h"
 

@@ -11,8 +11,6 @@
 #ifndef VMX_VMCS_H
 #define VMX_VMCS_H
 
-#include <linux/list.h>
-#include <linux/percpu.h>
 #include <asm/asm.h>
 #include <asm/vmx.h>
 #include "../hv.h"
