@@ -234,7 +234,6 @@ struct hv_vm {
 	struct mutex lock;
 	struct srcu_struct srcu;
 	bool dead;
-	struct file *kvm_file;		/* borrow mode */
 
 	struct hv_slots __rcu *slots;	/* srcu */
 	struct hv_mmu mmu;
@@ -304,10 +303,9 @@ void hv_free_page(void *p, unsigned int order);
 /* hv_hw.c */
 int hv_hw_init(void);
 void hv_hw_exit(void);
-int hv_hw_get(struct file *kvm_file);	/* first VM: switch on everywhere; -EBUSY */
+int hv_hw_get(void);	/* first VM: switch on everywhere; -EBUSY */
 void hv_hw_put(void);
 u32 hv_hw_status(void);			/* HV_STATUS_* now */
-u32 hv_hw_mode(void);
 bool hv_hw_lost(void);			/* switched off for reboot: nothing can run again */
 
 /* hv_vm.c */
@@ -346,7 +344,7 @@ static inline void hv_vcpu_unhalt(struct hv_vcpu *v)
 }
 
 /* hv_state.c */
-int hv_state_get(struct hv_vcpu *v, u64 groups);	/* into the run area */
+void hv_state_get(struct hv_vcpu *v, u64 groups);	/* into the run area */
 int hv_state_set(struct hv_vcpu *v, u64 groups);	/* from it; validates everything first */
 void hv_vcpu_reset(struct hv_vcpu *v, bool init);	/* power-on, or INIT */
 void hv_vcpu_sipi(struct hv_vcpu *v, u8 vector);
@@ -356,6 +354,10 @@ int hv_set_cr0(struct hv_vcpu *v, u64 cr0);		/* section: 0 or -EINVAL (#GP) */
 int hv_set_cr4(struct hv_vcpu *v, u64 cr4);
 int hv_set_efer(struct hv_vcpu *v, u64 efer);
 int hv_set_xcr0(struct hv_vcpu *v, u64 xcr0);
+static inline bool hv_zero(const void *p, size_t n)
+{
+	return !memchr_inv(p, 0, n);
+}
 static inline u64 hv_sign_extend(u64 a, int bits)
 {
 	return (u64)((s64)(a << (64 - bits)) >> (64 - bits));
@@ -470,7 +472,7 @@ void hv_fpu_enter(struct hv_vcpu *v);		/* section: guest XSAVE, XCR0, PKRU in */
 void hv_fpu_leave(struct hv_vcpu *v);		/* section: out, host's back */
 void hv_fpu_sync_xcr0(struct hv_vcpu *v);	/* section: the guest's XCR0 into v->xcr0 */
 void hv_fpu_set_xcr0(struct hv_vcpu *v);	/* section: v->xcr0 changed while loaded */
-int hv_fpu_get(struct hv_vcpu *v, void *dst);	/* XSAVE group */
+void hv_fpu_get(struct hv_vcpu *v, void *dst);	/* XSAVE group */
 int hv_fpu_set(struct hv_vcpu *v, const void *src);	/* validates header and MXCSR */
 
 /* hv_slots.c */
@@ -504,9 +506,6 @@ bool hv_mmu_check_flushed(struct hv_vm *vm, u64 gen);	/* contract 13, debug: vio
 u64 hv_mmu_root_pa(struct hv_vm *vm);
 
 /* hv_walk.c */
-/* Returns 0 and *gpa; -EFAULT with *pferr (#PF error code); -EAGAIN: atomic only,
- * table not readable now; -ENXIO: a table lies outside memory. */
-int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pferr, bool atomic);
 /* Fill v->insn from CS:RIP: 0; -EAGAIN: atomic only, ask again when sleeping is
  * allowed; -EFAULT: a #PF or #GP is queued; -ENXIO: code outside memory, nothing queued. */
 int hv_fetch(struct hv_vcpu *v, bool atomic);

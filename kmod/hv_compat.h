@@ -29,19 +29,13 @@
 #define ENDBR
 #endif
 #else
-#include <linux/eventfd.h>
-#include <linux/hrtimer.h>
 #include <linux/irq_work.h>
-#include <linux/mm.h>
-#include <linux/mmu_notifier.h>
 #include <linux/smp.h>
 #include <linux/swap.h>
 #include <linux/wait.h>
 #include <linux/sched/signal.h>
 #include <asm/mmu_context.h>
-#include <asm/msr.h>
 #include <asm/nospec-branch.h>
-#include <asm/processor.h>
 #include <asm/smp.h>
 #include <asm/tlbflush.h>
 #if __has_include(<asm/cpuid/api.h>)	/* 6.16; not in processor.h from 7.0 */

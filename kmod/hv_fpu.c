@@ -202,7 +202,7 @@ void hv_fpu_leave(struct hv_vcpu *v)
 
 /* ---- state group ---- */
 
-int hv_fpu_get(struct hv_vcpu *v, void *dst)
+void hv_fpu_get(struct hv_vcpu *v, void *dst)
 {
 	struct xsave_image *x = dst;
 
@@ -210,7 +210,6 @@ int hv_fpu_get(struct hv_vcpu *v, void *dst)
 	x->mxcsr_mask = mxcsr_mask;
 	if (!has_xsave)
 		x->xstate_bv = XF_FP | XF_SSE;
-	return 0;
 }
 
 /*

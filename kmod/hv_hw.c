@@ -46,7 +46,7 @@ static void cpu_off(void *unused)
 	hv_ops->cpu_disable();
 }
 
-int hv_hw_get(struct file *kvm_file)
+int hv_hw_get(void)
 {
 	atomic_t error = ATOMIC_INIT(0);
 	int ret = 0;
@@ -100,11 +100,6 @@ u32 hv_hw_status(void)
 	if (status == HV_STATUS_OK && hv_ops->cpu_in_use())
 		status = HV_STATUS_IN_USE;
 	return status;
-}
-
-u32 hv_hw_mode(void)
-{
-	return HV_MODE_OWN;
 }
 
 /* ---- one CPU comes or goes; under the writer side of the CPU lock ---- */

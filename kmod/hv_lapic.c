@@ -338,18 +338,19 @@ static bool is_lvt(u32 offset)
 
 static u32 lvt_mask(const struct hv_lapic *l, u32 offset)
 {
+	const u32 all = APIC_VECTOR_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED;
+
 	switch (offset) {
 	case APIC_LVTT:
-		return APIC_VECTOR_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED |
-		       APIC_LVT_TIMER_PERIODIC |
+		return all | APIC_LVT_TIMER_PERIODIC |
 		       (l->v->vm->guest_tsc_deadline ? APIC_LVT_TIMER_TSCDEADLINE : 0);
 	case APIC_LVTERR:
-		return APIC_VECTOR_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED;
+		return all;
 	case APIC_LVT0: case APIC_LVT1:
-		return APIC_VECTOR_MASK | APIC_MODE_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED |
-		       APIC_INPUT_POLARITY | APIC_LVT_REMOTE_IRR | APIC_LVT_LEVEL_TRIGGER;
+		return all | APIC_MODE_MASK | APIC_INPUT_POLARITY | APIC_LVT_REMOTE_IRR |
+		       APIC_LVT_LEVEL_TRIGGER;
 	}
-	return APIC_VECTOR_MASK | APIC_MODE_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED;
+	return all | APIC_MODE_MASK;
 }
 
 static void write_lvt(struct hv_lapic *l, u32 offset, u32 val)
@@ -684,28 +685,22 @@ void hv_lapic_get(struct hv_vcpu *v, void *page, struct hv_apic_timer *t)
 static u32 page_mask(const struct hv_lapic *l, u32 offset)
 {
 	switch (offset) {
-	case APIC_TASKPRI:
-		return 0xff;
 	case APIC_LDR:
 		return 0xff000000;
-	case APIC_DFR: case APIC_TMICT:
+	case APIC_DFR:
 		return ~0u;
-	case APIC_SPIV:
-		return SPIV_MASK;
 	case APIC_ESR:
 		return 0xf0;
 	case APIC_ICR:
 		return ICR_MASK & ~ICR_RO;
 	case APIC_ICR2:
 		return l->x2 ? ~0u : 0xff000000;
-	case APIC_TDCR:
-		return TDCR_MASK;
 	case APIC_ISR: case APIC_TMR: case APIC_IRR:
 		return 0xffff0000;	/* vectors 0 to 15 do not exist */
 	}
-	if (is_lvt(offset))
-		return lvt_mask(l, offset) & ~LVT_STATUS;
-	return (REGS8(APIC_ISR) | REGS8(APIC_TMR) | REGS8(APIC_IRR)) & REG(offset) ? ~0u : 0;
+	if ((REGS8(APIC_ISR) | REGS8(APIC_TMR) | REGS8(APIC_IRR)) & REG(offset))
+		return ~0u;
+	return is_lvt(offset) ? lvt_mask(l, offset) & ~LVT_STATUS : x2_writable(l, offset);
 }
 
 static void set_page(struct hv_lapic *l, const void *page)

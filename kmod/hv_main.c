@@ -56,11 +56,6 @@ void hv_free_page(void *p, unsigned int order)
 	atomic_dec(&hv_count_allocs);
 }
 
-static bool all_zero(const void *p, size_t n)
-{
-	return !memchr_inv(p, 0, n);
-}
-
 static int dev_get_info(struct hv_info __user *arg)
 {
 	struct hv_info info = hv_host;
@@ -71,7 +66,6 @@ static int dev_get_info(struct hv_info __user *arg)
 	if (size != sizeof(info))
 		return -EINVAL;
 	info.size = sizeof(info);
-	info.mode = hv_hw_mode();
 	info.status = hv_hw_status();
 	info.vms = atomic_read(&hv_count_vms);
 	info.vcpus = atomic_read(&hv_count_vcpus);
@@ -87,7 +81,7 @@ static int dev_get_cpuid(struct hv_cpuid __user *arg)
 
 	if (copy_from_user(&args, arg, sizeof(args)))
 		return -EFAULT;
-	if (args.size != sizeof(args) || !all_zero(args.reserved, sizeof(args.reserved)))
+	if (args.size != sizeof(args) || !hv_zero(args.reserved, sizeof(args.reserved)))
 		return -EINVAL;
 	room = args.count;
 	e = hv_alloc(sizeof(*e) * HV_MAX_CPUID);
@@ -122,7 +116,7 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		if (copy_from_user(&args, p, sizeof(args)))
 			return -EFAULT;
 		if (args.size != sizeof(args) || args.flags ||
-		    !all_zero(args.reserved, sizeof(args.reserved)))
+		    !hv_zero(args.reserved, sizeof(args.reserved)))
 			return -EINVAL;
 		return hv_vm_create(&args);
 	}
@@ -187,6 +181,7 @@ static void host_describe(void)
 	BUILD_BUG_ON(sizeof(struct hv_run) > PAGE_SIZE / 2);
 
 	hv_host.vendor = hv_ops->vendor;
+	hv_host.mode = HV_MODE_OWN;
 	hv_host.features = HV_FEATURE_DIRTY_LOG | HV_FEATURE_READONLY | HV_FEATURE_IRQFD |
 			   HV_FEATURE_DOORBELL | HV_FEATURE_KVMCLOCK | HV_FEATURE_X2APIC |
 			   HV_FEATURE_TSC_DEADLINE | HV_FEATURE_PREFAULT;

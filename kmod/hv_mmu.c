@@ -460,7 +460,7 @@ static bool leaf_install(struct hv_mmu *mmu, u64 gfn, unsigned long pfn, int lev
 		table_drop(mmu, e, l);
 		removed = true;
 	}
-	new = hv_ops->pte_leaf((u64)(pfn & ~(GFNS(l) - 1)) << PAGE_SHIFT, write, true, l) |
+	new = hv_ops->pte_leaf((u64)(pfn & ~(GFNS(l) - 1)) << PAGE_SHIFT, write, l) |
 	      hv_ops->pte_accessed | (write ? hv_ops->pte_dirty : 0);
 	if (is_present(*e)) {
 		same = !((*e ^ new) & hv_ops->pte_addr_mask);
@@ -780,12 +780,6 @@ static bool age(struct hv_vm *vm, unsigned long start, unsigned long end, bool c
 	return young;
 }
 
-static hv_young_t notify_clear_flush_young(struct mmu_notifier *mn, struct mm_struct *mm,
-					   unsigned long start, unsigned long end)
-{
-	return age(container_of(mn, struct hv_vm, mn), start, end, true);
-}
-
 static hv_young_t notify_clear_young(struct mmu_notifier *mn, struct mm_struct *mm,
 				     unsigned long start, unsigned long end)
 {
@@ -816,7 +810,7 @@ static void notify_release(struct mmu_notifier *mn, struct mm_struct *mm)
 
 static const struct mmu_notifier_ops notifier_ops = {
 	.release = notify_release,
-	.clear_flush_young = notify_clear_flush_young,
+	.clear_flush_young = notify_clear_young,
 	.clear_young = notify_clear_young,
 	.test_young = notify_test_young,
 	.invalidate_range_start = notify_start,

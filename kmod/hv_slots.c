@@ -25,7 +25,7 @@ static inline bool slot_has(const struct hv_memslot *s, u64 gfn)
 	return gfn - s->gfn < s->npages;
 }
 
-static inline const struct hv_memslot *slot_find(const struct hv_slots *s, u64 gfn)
+const struct hv_memslot *hv_slot_find(const struct hv_slots *s, u64 gfn)
 {
 	u32 lo = READ_ONCE(s->last), hi, mid;
 
@@ -48,11 +48,6 @@ static inline const struct hv_memslot *slot_find(const struct hv_slots *s, u64 g
 	return NULL;
 }
 
-const struct hv_memslot *hv_slot_find(const struct hv_slots *s, u64 gfn)
-{
-	return slot_find(s, gfn);
-}
-
 static inline void __user *slot_ptr(const struct hv_memslot *s, u64 gpa)
 {
 	return (void __user *)(s->hva + (gpa - (s->gfn << PAGE_SHIFT)));
@@ -72,7 +67,7 @@ void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn)
 static size_t guest_piece(struct hv_vm *vm, u64 gpa, size_t len, const struct hv_memslot **slot,
 			  void __user **p)
 {
-	const struct hv_memslot *s = slot_find(hv_slots(vm), gpa >> PAGE_SHIFT);
+	const struct hv_memslot *s = hv_slot_find(hv_slots(vm), gpa >> PAGE_SHIFT);
 
 	if (!s)
 		return 0;

@@ -32,8 +32,6 @@ static void vm_destroy(struct hv_vm *vm)
 	hv_irq_map_destroy(vm);
 	hv_slots_destroy(vm);
 	hv_hw_put();
-	if (vm->kvm_file)
-		fput(vm->kvm_file);
 	cleanup_srcu_struct(&vm->srcu);
 	mmdrop(vm->mm);
 	hv_free(vm->cpuid);
@@ -223,7 +221,7 @@ static int vm_get_clock(struct hv_vm *vm, union vm_args *a)
 {
 	struct hv_vm_clock *c = &a->clock;
 
-	if (c->flags || memchr_inv(c->reserved, 0, sizeof(c->reserved)))
+	if (c->flags || !hv_zero(c->reserved, sizeof(c->reserved)))
 		return -EINVAL;
 	hv_clock_get(vm, c);
 	return 0;
@@ -234,7 +232,7 @@ static int vm_set_clock(struct hv_vm *vm, union vm_args *a)
 	struct hv_vm_clock *c = &a->clock;
 
 	if (!c->flags || (c->flags & ~(HV_CLOCK_SET_TSC | HV_CLOCK_SET_NS)) ||
-	    memchr_inv(c->reserved, 0, sizeof(c->reserved)))
+	    !hv_zero(c->reserved, sizeof(c->reserved)))
 		return -EINVAL;
 	return hv_clock_set(vm, c);
 }
@@ -308,16 +306,14 @@ static const struct file_operations vm_fops = {
 
 long hv_vm_create(const struct hv_create_vm *args)
 {
-	struct file *kvm_file = NULL;
 	struct hv_vm *vm;
 	int ret;
 
 	if (args->features & ~hv_host.features)
 		return -EOPNOTSUPP;
-	if (args->kvm_fd != -1) {
-		/* For borrow mode (contract 8); all there is yet is own mode. */
+	/* For borrow mode (contract 8); all there is yet is own mode. */
+	if (args->kvm_fd != -1)
 		return -EINVAL;
-	}
 	vm = hv_alloc(sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
@@ -333,7 +329,7 @@ long hv_vm_create(const struct hv_create_vm *args)
 	ret = init_srcu_struct(&vm->srcu);
 	if (ret)
 		goto out_free;
-	ret = hv_hw_get(kvm_file);
+	ret = hv_hw_get();
 	if (ret)
 		goto out_srcu;
 	ret = hv_slots_init(vm);

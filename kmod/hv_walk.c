@@ -7,15 +7,13 @@
  * a CPU that does not tell the next RIP, so the walk is one pass of loads: no
  * allocation, no table of modes.
  *
- * Protection keys are not checked: they do not apply to fetches, and data is
- * accessed here only at addresses that the CPU has translated already.
+ * Only for fetches, to which neither write protection nor protection keys apply.
  */
 #include <linux/nospec.h>
 #include <asm/trap_pf.h>
 #include "hv.h"
 
 #define PT_P		(1ULL << 0)
-#define PT_W		(1ULL << 1)
 #define PT_U		(1ULL << 2)
 #define PT_PS		(1ULL << 7)
 #define PT_NX		(1ULL << 63)
@@ -26,7 +24,7 @@
 struct walk {
 	struct hv_vm *vm;
 	u64 gva;
-	u64 perm;			/* W and U that every level grants */
+	u64 perm;			/* U that every level grants */
 	u64 nx;				/* NX that any level sets */
 	u64 gpa;
 	u64 rsvd;			/* bits no entry of 8 bytes may have */
@@ -133,28 +131,11 @@ static int walk_32(struct walk *w, u64 cr3, bool pse, int gpa_bits)
 	return 0;
 }
 
-/* Does what the tables grant allow the access? */
-static bool walk_allowed(const struct hv_vcpu *v, const struct walk *w, u32 access, bool user)
-{
-	bool upage = w->perm & PT_U;
-
-	if (user && !upage)
-		return false;
-	if (access & HV_ACCESS_EXEC) {
-		if ((v->efer & EFER_NX) && (w->nx & PT_NX))
-			return false;
-		if (!user && upage && (v->cr4 & X86_CR4_SMEP))
-			return false;
-	} else if (!user && upage && (v->cr4 & X86_CR4_SMAP) &&
-		   !(v->regs.rflags & X86_EFLAGS_AC)) {
-		return false;
-	}
-	return !(access & HV_ACCESS_WRITE) || (w->perm & PT_W) ||
-	       (!user && !(v->cr0 & X86_CR0_WP));
-}
-
-/* Section when @atomic. */
-int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pferr, bool atomic)
+/*
+ * Where the code at @gva lies.  0 and *@gpa; -EFAULT with *@pferr, the #PF error code; -EAGAIN:
+ * @atomic only, table not readable now; -ENXIO: a table lies outside memory.
+ */
+static int walk(struct hv_vcpu *v, u64 gva, bool user, u64 *gpa, u32 *pferr, bool atomic)
 {
 	int gpa_bits = v->vm->gpa_bits, ret;
 	struct walk w;
@@ -165,7 +146,7 @@ int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pf
 	}
 	w.vm = v->vm;
 	w.gva = gva;
-	w.perm = PT_W | PT_U;
+	w.perm = PT_U;
 	w.nx = 0;
 	w.atomic = atomic;
 	w.rsvd = (PT_ADDR >> gpa_bits << gpa_bits) | (v->efer & EFER_NX ? 0 : PT_NX);
@@ -178,14 +159,15 @@ int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pf
 	if (unlikely(ret < 0))
 		return ret;
 	if (likely(!ret)) {
-		if (likely(walk_allowed(v, &w, access, user))) {
+		if (likely(!((v->efer & EFER_NX) && (w.nx & PT_NX)) &&
+			   (user ? w.perm & PT_U : !(w.perm & PT_U) || !(v->cr4 & X86_CR4_SMEP)))) {
 			*gpa = w.gpa;
 			return 0;
 		}
 		w.err = X86_PF_PROT;
 	}
-	*pferr = w.err | (access & HV_ACCESS_WRITE ? X86_PF_WRITE : 0) | (user ? X86_PF_USER : 0);
-	if ((access & HV_ACCESS_EXEC) && ((v->efer & EFER_NX) || (v->cr4 & X86_CR4_SMEP)))
+	*pferr = w.err | (user ? X86_PF_USER : 0);
+	if ((v->efer & EFER_NX) || (v->cr4 & X86_CR4_SMEP))
 		*pferr |= X86_PF_INSTR;
 	return -EFAULT;
 }
@@ -199,7 +181,7 @@ static int fetch_page(struct hv_vcpu *v, u64 lin, bool user, u8 *buf, int n, u32
 	u64 gpa;
 	int ret;
 
-	ret = hv_walk(v, lin, HV_ACCESS_EXEC, user, &gpa, err, atomic);
+	ret = walk(v, lin, user, &gpa, err, atomic);
 	if (unlikely(ret))
 		return ret;
 	if (hv_guest_read(v->vm, gpa, buf, n, atomic))

@@ -27,7 +27,7 @@ u64 svm_iopm_pa, svm_msrpm_pa, svm_host_cr4_mce;
 
 static void *svm_iopm, *svm_msrpm;
 static u64 svm_spec_ctrl_mask;
-static bool svm_nx, svm_tcg;
+static bool svm_tcg;
 static u32 svm_asids;
 static atomic64_t svm_unique;
 
@@ -119,7 +119,6 @@ int svm_setup(void)
 	if (boot_cpu_has(X86_FEATURE_AMD_SSBD) || boot_cpu_has(X86_FEATURE_SPEC_CTRL_SSBD))
 		svm_spec_ctrl_mask |= SPEC_CTRL_SSBD;
 	svm_host_cr4_mce = native_read_cr4() & X86_CR4_MCE;
-	svm_nx = boot_cpu_has(X86_FEATURE_NX);
 	svm_tcg = host_is_tcg();
 
 	/* The encryption bit is part of an entry, not of the address (contract 11). */
@@ -424,17 +423,15 @@ void svm_enter(struct hv_vcpu *v)
 #define NPT_A	BIT_ULL(5)
 #define NPT_D	BIT_ULL(6)
 #define NPT_PS	BIT_ULL(7)
-#define NPT_NX	BIT_ULL(63)
 
 u64 svm_pte_table(u64 pa)
 {
 	return __sme_set(pa) | NPT_P | NPT_W | NPT_U | NPT_A;
 }
 
-u64 svm_pte_leaf(u64 pa, bool write, bool exec, int level)
+u64 svm_pte_leaf(u64 pa, bool write, int level)
 {
-	return __sme_set(pa) | NPT_P | NPT_U | (write ? NPT_W : 0) | (level > 1 ? NPT_PS : 0) |
-	       (exec || !svm_nx ? 0 : NPT_NX);
+	return __sme_set(pa) | NPT_P | NPT_U | (write ? NPT_W : 0) | (level > 1 ? NPT_PS : 0);
 }
 
 struct hv_ops hv_svm_ops __ro_after_init = {

@@ -601,11 +601,11 @@ u64 vmx_pte_table(u64 pa)
 }
 
 /* Write-back whatever the guest's PAT says: there are no devices behind its memory. */
-u64 vmx_pte_leaf(u64 pa, bool write, bool exec, int level)
+u64 vmx_pte_leaf(u64 pa, bool write, int level)
 {
-	return pa | VMX_EPT_READABLE_MASK | (write ? VMX_EPT_WRITABLE_MASK : 0) |
-	       (exec ? VMX_EPT_EXECUTABLE_MASK : 0) | VMX_EPT_IPAT_BIT |
-	       VMX_EPTP_MT_WB << VMX_EPT_MT_EPTE_SHIFT | (level > 1 ? BIT_ULL(7) : 0);
+	return pa | VMX_EPT_READABLE_MASK | VMX_EPT_EXECUTABLE_MASK | VMX_EPT_IPAT_BIT |
+	       VMX_EPTP_MT_WB << VMX_EPT_MT_EPTE_SHIFT | (write ? VMX_EPT_WRITABLE_MASK : 0) |
+	       (level > 1 ? BIT_ULL(7) : 0);
 }
 
 struct hv_ops hv_vmx_ops __ro_after_init = {
