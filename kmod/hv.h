@@ -160,6 +160,7 @@ enum hv_vcpu_mode { HV_OUTSIDE, HV_IN_SECTION };
 struct hv_vcpu {
 	struct hv_vm *vm;
 	u32 id;
+	u64 unique;			/* among all vCPUs since the module was loaded */
 	struct mutex mutex;		/* run, state */
 
 	/* Any context. */
@@ -294,6 +295,7 @@ extern struct hv_ops hv_svm_ops, hv_vmx_ops;	/* completed by setup(), then read-
 /* hv_main.c */
 extern struct hv_info hv_host;		/* filled at insmod */
 extern atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
+extern u64 hv_spec_ctrl_mask;		/* what of a guest's SPEC_CTRL the CPU takes */
 extern bool hv_debug_flush;		/* module parameter: check contract 13 */
 void *hv_alloc(size_t size);		/* zeroed, charged to the caller's cgroup, counted */
 void hv_free(void *p);			/* NULL is fine */
@@ -449,7 +451,7 @@ static inline void hv_debug_restore(const struct hv_host_debug *h)
 }
 
 /* hv_cpuid.c */
-int hv_cpuid_supported(struct hv_cpuid_entry *e, u32 *count);
+void hv_cpuid_supported(struct hv_cpuid_table *t);
 int hv_cpuid_set(struct hv_vm *vm, const struct hv_cpuid_entry *e, u32 count);
 void hv_cpuid(struct hv_vcpu *v, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);	/* section */
 u32 hv_cpuid_signature(struct hv_vm *vm);	/* leaf 1 EAX: RDX after reset */

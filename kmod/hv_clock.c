@@ -197,6 +197,24 @@ static void sample_page(struct hv_vcpu *v, struct pvclock_vcpu_time_info *p)
 		hrtimer_start(&vm->clock_timer, ns_to_ktime(SAMPLE_NS), HRTIMER_MODE_REL_HARD);
 }
 
+/*
+ * Write @page, whose version is at @version in it and so far what the guest has.  It is odd while
+ * the rest changes: other vCPUs may be reading.
+ */
+static void write_page(struct hv_vm *vm, u64 gpa, void *page, size_t len, u32 *version)
+{
+	u64 version_gpa = gpa + ((void *)version - page);
+
+	*version = (*version + 1) | 1;
+	if (hv_guest_write(vm, version_gpa, version, sizeof(*version)))
+		return;
+	smp_wmb();
+	hv_guest_write(vm, gpa, page, len);
+	smp_wmb();
+	++*version;
+	hv_guest_write(vm, version_gpa, version, sizeof(*version));
+}
+
 void hv_clock_update(struct hv_vcpu *v)
 {
 	u64 gpa = v->clock.kvm_system_time & ~(u64)KVM_MSR_ENABLED;
@@ -226,16 +244,8 @@ void hv_clock_update(struct hv_vcpu *v)
 	if (xchg(&v->clock_stopped, false))
 		p.flags |= PVCLOCK_GUEST_STOPPED;
 
-	/* Odd while it changes.  Other vCPUs may be reading this page. */
-	p.version = (old.version + 1) | 1;
-	if (hv_guest_write(vm, gpa, &p.version, sizeof(p.version)))
-		return;
-	smp_wmb();
-	hv_guest_write(vm, gpa + sizeof(p.version), (void *)&p + sizeof(p.version),
-		       sizeof(p) - sizeof(p.version));
-	smp_wmb();
-	p.version++;
-	hv_guest_write(vm, gpa, &p.version, sizeof(p.version));
+	p.version = old.version;
+	write_page(vm, gpa, &p, sizeof(p), &p.version);
 }
 
 static void write_wall_clock(struct hv_vcpu *v, u64 gpa)
@@ -244,22 +254,16 @@ static void write_wall_clock(struct hv_vcpu *v, u64 gpa)
 	struct hv_vm *vm = v->vm;
 	u64 wall, boot, tsc;
 	unsigned long flags;
-	u32 version;
 
-	if (hv_guest_read(vm, gpa, &version, sizeof(version), false))
+	if (hv_guest_read(vm, gpa, &w.version, sizeof(w.version), false))
 		return;
 	spin_lock_irqsave(&vm->clock_lock, flags);
 	tsc = sample(&boot);
 	wall = ktime_get_real_ns() - kvmclock_at(vm, tsc, boot);
 	spin_unlock_irqrestore(&vm->clock_lock, flags);
 
-	w.version = (version + 1) | 1;
 	w.sec = div_u64_rem(wall, NSEC_PER_SEC, &w.nsec);
-	if (hv_guest_write(vm, gpa, &w, sizeof(w)))
-		return;
-	smp_wmb();
-	w.version++;
-	hv_guest_write(vm, gpa, &w.version, sizeof(w.version));
+	write_page(vm, gpa, &w, sizeof(w), &w.version);
 }
 
 static enum hrtimer_restart resample(struct hrtimer *t)
@@ -317,17 +321,10 @@ void hv_clock_steal(struct hv_vcpu *v)
 
 	if (hv_guest_read(vm, gpa, &st, sizeof(st), false))
 		return;
-	st.version = (st.version + 1) | 1;
-	if (hv_guest_write(vm, gpa + offsetof(struct kvm_steal_time, version), &st.version,
-			   sizeof(st.version)))
-		return;
-	smp_wmb();
 	st.steal = v->clock.steal_ns;
-	hv_guest_write(vm, gpa, &st.steal, sizeof(st.steal));
-	smp_wmb();
-	st.version++;
-	hv_guest_write(vm, gpa + offsetof(struct kvm_steal_time, version), &st.version,
-		       sizeof(st.version));
+	/* Only these two words are ours. */
+	BUILD_BUG_ON(offsetof(struct kvm_steal_time, version) != sizeof(st.steal));
+	write_page(vm, gpa, &st, sizeof(st.steal) + sizeof(st.version), &st.version);
 }
 
 /* ---- MSRs, restored state, load ---- */

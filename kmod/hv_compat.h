@@ -62,6 +62,15 @@ static inline void hv_ibpb(void)
 #endif
 }
 
+/* VMSCAPE: the way to user space is to issue an IBPB. */
+static inline void hv_guest_ran(void)
+{
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
+#endif
+}
+
 /* Make @cpu take an interrupt soon; smp_send_reschedule() grew a tracepoint
  * that is not exported, the op itself always was. */
 static inline void hv_send_reschedule(int cpu)

@@ -87,8 +87,6 @@ static const struct {
 			 F(KVM_FEATURE_PV_UNHALT) | F(KVM_FEATURE_PV_SEND_IPI) | \
 			 F(KVM_FEATURE_PV_SCHED_YIELD) | F(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
 
-static const u32 kvm_signature[3] = { 0x4b4d564b, 0x564b4d56, 0x4d };	/* "KVMKVMKVM" */
-
 static u32 *regs(struct hv_cpuid_entry *e)
 {
 	BUILD_BUG_ON(offsetof(struct hv_cpuid_entry, edx) != offsetof(struct hv_cpuid_entry, eax) + 12);
@@ -159,92 +157,68 @@ static void filter(struct hv_cpuid_entry *e)
 	}
 }
 
-struct list {
-	struct hv_cpuid_entry *e;
-	u32 n, room;
-};
-
-static struct hv_cpuid_entry *add(struct list *l, u32 leaf, u32 subleaf, u32 flags, bool host)
+static struct hv_cpuid_entry *add(struct hv_cpuid_table *t, u32 leaf, u32 subleaf, u32 flags)
 {
-	struct hv_cpuid_entry *e;
+	struct hv_cpuid_entry *e = &t->e[t->count++];
 
-	if (l->n == l->room)
-		return NULL;
-	e = &l->e[l->n++];
 	memset(e, 0, sizeof(*e));
 	e->leaf = leaf;
 	e->subleaf = subleaf;
 	e->flags = flags;
-	if (host) {
-		cpuid_count(leaf, subleaf, &e->eax, &e->ebx, &e->ecx, &e->edx);
-		filter(e);
-	}
 	return e;
 }
 
-int hv_cpuid_supported(struct hv_cpuid_entry *out, u32 *count)
+static struct hv_cpuid_entry *add_host(struct hv_cpuid_table *t, u32 leaf, u32 subleaf, u32 flags)
 {
-	struct list l = { out, 0, *count };
-	u32 max = cpuid_eax(0), ext = cpuid_eax(0x80000000), i;
+	struct hv_cpuid_entry *e = add(t, leaf, subleaf, flags);
+
+	cpuid_count(leaf, subleaf, &e->eax, &e->ebx, &e->ecx, &e->edx);
+	filter(e);
+	return e;
+}
+
+/* Some forty entries: @t has room. */
+void hv_cpuid_supported(struct hv_cpuid_table *t)
+{
+	u32 max = cpuid_eax(0), ext = clamp(cpuid_eax(0x80000000), 0x80000008u, 0x80000021u), i;
 	struct hv_cpuid_entry *e;
 
-	max = min(max, 0xdu);
-	e = add(&l, 0, 0, 0, true);
-	if (!e)
-		return -E2BIG;
-	e->eax = max = max(max, 0xbu);
-	add(&l, 1, 0, 0, true);
+	t->count = 0;
+	add_host(t, 0, 0, 0)->eax = clamp(max, 0xbu, 0xdu);
+	add_host(t, 1, 0, 0);
 	if (boot_cpu_data.x86_vendor == X86_VENDOR_INTEL) {
-		add(&l, 2, 0, 0, true);
+		add_host(t, 2, 0, 0);
 		for (i = 0; i < 4; i++)
-			add(&l, 4, i, HV_CPUID_SUBLEAF, true);
+			add_host(t, 4, i, HV_CPUID_SUBLEAF);
 	}
-	add(&l, 5, 0, 0, false);
-	add(&l, 6, 0, 0, true);
-	if (cpuid_eax(0) >= 7) {
-		e = add(&l, 7, 0, HV_CPUID_SUBLEAF, true);
-		if (e && e->eax >= 1)
-			add(&l, 7, 1, HV_CPUID_SUBLEAF, true);
-	}
+	add(t, 5, 0, 0);
+	add_host(t, 6, 0, 0);
+	if (max >= 7 && add_host(t, 7, 0, HV_CPUID_SUBLEAF)->eax >= 1)
+		add_host(t, 7, 1, HV_CPUID_SUBLEAF);
 	/* x2APIC topology: the vmm fills it in, the module its EDX. */
 	for (i = 0; i < 2; i++) {
-		e = add(&l, 0xb, i, HV_CPUID_SUBLEAF, false);
-		if (e) {
-			e->ebx = 1;
-			e->ecx = i | (i + 1) << 8;
-		}
+		e = add(t, 0xb, i, HV_CPUID_SUBLEAF);
+		e->ebx = 1;
+		e->ecx = i | (i + 1) << 8;
 	}
-	if (hv_host.xcr0 && max >= 0xd) {
-		for (i = 0; i < 10; i++)
-			if (i < 2 || (hv_host.xcr0 & BIT_ULL(i)))
-				add(&l, 0xd, i, HV_CPUID_SUBLEAF, true);
-	}
+	for (i = 0; i < 10 && max >= 0xd; i++)
+		if (i < 2 || (hv_host.xcr0 & BIT_ULL(i)))
+			add_host(t, 0xd, i, HV_CPUID_SUBLEAF);
 
-	e = add(&l, KVM_CPUID_SIGNATURE, 0, 0, false);
-	if (e) {
-		e->eax = KVM_CPUID_FEATURES;
-		e->ebx = kvm_signature[0];
-		e->ecx = kvm_signature[1];
-		e->edx = kvm_signature[2];
-	}
-	e = add(&l, KVM_CPUID_FEATURES, 0, 0, false);
-	if (e)
-		e->eax = KVM_FEATURES;
+	e = add(t, KVM_CPUID_SIGNATURE, 0, 0);
+	e->eax = KVM_CPUID_FEATURES;
+	e->ebx = 0x4b4d564b;		/* "KVMKVMKVM" */
+	e->ecx = 0x564b4d56;
+	e->edx = 0x4d;
+	add(t, KVM_CPUID_FEATURES, 0, 0)->eax = KVM_FEATURES;
 
-	ext = clamp(ext, 0x80000008u, 0x80000021u);
-	e = add(&l, 0x80000000, 0, 0, true);
-	if (e)
-		e->eax = ext;
+	add_host(t, 0x80000000, 0, 0)->eax = ext;
 	for (i = 0x80000001; i <= 0x80000008; i++)
-		add(&l, i, 0, 0, true);
+		add_host(t, i, 0, 0);
 	if (ext >= 0x80000019)
-		add(&l, 0x80000019, 0, 0, true);
+		add_host(t, 0x80000019, 0, 0);
 	if (ext >= 0x80000021)
-		add(&l, 0x80000021, 0, 0, true);
-	if (l.n == l.room)
-		return -E2BIG;
-	*count = l.n;
-	return 0;
+		add_host(t, 0x80000021, 0, 0);
 }
 
 /* ---- a VM's table ---- */
@@ -388,10 +362,7 @@ int hv_cpuid_set(struct hv_vm *vm, const struct hv_cpuid_entry *e, u32 count)
 	ret = -ENOMEM;
 	if (!t || !host)
 		goto out;
-	host->count = HV_MAX_CPUID;
-	ret = hv_cpuid_supported(host->e, &host->count);
-	if (ret)
-		goto out;
+	hv_cpuid_supported(host);
 	sort(host->e, host->count, sizeof(host->e[0]), compare, NULL);
 	memcpy(t->e, e, count * sizeof(*e));
 	t->count = count;

@@ -17,33 +17,12 @@
 #define DR7_ZEROES	0x0000d800u
 #define DR7_ENABLES	0xff
 
-static void write_dr(int n, unsigned long val)
-{
-	switch (n) {
-	case 0:
-		asm volatile("mov %0, %%db0" :: "r" (val));
-		break;
-	case 1:
-		asm volatile("mov %0, %%db1" :: "r" (val));
-		break;
-	case 2:
-		asm volatile("mov %0, %%db2" :: "r" (val));
-		break;
-	case 3:
-		asm volatile("mov %0, %%db3" :: "r" (val));
-		break;
-	case 7:
-		asm volatile("mov %0, %%db7" :: "r" (val));
-		break;
-	}
-}
-
 static void write_addresses(const u64 *dr)
 {
 	int i;
 
 	for (i = 0; i < 4; i++)
-		write_dr(i, dr[i]);
+		native_set_debugreg(i, dr[i]);
 }
 
 /*
@@ -52,16 +31,16 @@ static void write_addresses(const u64 *dr)
  */
 void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h)
 {
+	int i;
+
 	if (!(v->dr7 & DR7_ENABLES))
 		return;
 	if (h->dr7 & DR7_ENABLES) {
 		h->saved = true;
-		asm volatile("mov %%db0, %0" : "=r" (h->dr[0]));
-		asm volatile("mov %%db1, %0" : "=r" (h->dr[1]));
-		asm volatile("mov %%db2, %0" : "=r" (h->dr[2]));
-		asm volatile("mov %%db3, %0" : "=r" (h->dr[3]));
+		for (i = 0; i < 4; i++)
+			h->dr[i] = native_get_debugreg(i);
 	}
-	write_dr(7, DR7_ONES);
+	native_set_debugreg(7, DR7_ONES);
 	write_addresses(v->dr);
 }
 
@@ -69,7 +48,7 @@ void hv_debug_restore_armed(const struct hv_host_debug *h)
 {
 	if (h->saved)
 		write_addresses(h->dr);
-	write_dr(7, h->dr7);
+	native_set_debugreg(7, h->dr7);
 }
 
 void hv_debug_set(struct hv_vcpu *v)

@@ -82,20 +82,9 @@ static int doorbell_check(const struct hv_doorbell *args)
 {
 	bool port = args->flags & HV_DOORBELL_PORT, match = args->flags & HV_DOORBELL_MATCH;
 
-	switch (args->len) {
-	case 0:
-		if (match)
-			return -EINVAL;
-		break;
-	case 8:
-		if (port)
-			return -EINVAL;
-		break;
-	case 1: case 2: case 4:
-		break;
-	default:
+	if (args->len > 8 || (args->len & (args->len - 1)) || (match && !args->len) ||
+	    (port && args->len == 8))
 		return -EINVAL;
-	}
 	if (args->address + args->len < args->address ||
 	    (port && args->address + (args->len ?: 1) > 0x10000))
 		return -EINVAL;

@@ -42,19 +42,10 @@ static u64 host_xcr0, host_xss;
 static u32 mxcsr_mask;
 static bool has_xsave, has_pku;
 
-static u64 xsave_offset_end(int n)
-{
-	u32 size, offset, c, d;
-
-	cpuid_count(0xd, n, &size, &offset, &c, &d);
-	return (u64)offset + size;
-}
-
 int hv_fpu_setup(void)
 {
+	u32 size, offset, c, d, i;
 	struct xsave_image *probe;
-	u64 end;
-	int i;
 
 	BUILD_BUG_ON(offsetof(struct xsave_image, xstate_bv) != XSAVE_LEGACY);
 	has_xsave = boot_cpu_has(X86_FEATURE_OSXSAVE);
@@ -71,10 +62,10 @@ int hv_fpu_setup(void)
 		for (i = 2; i < 64; i++) {
 			if (!(hv_host.xcr0 & BIT_ULL(i)))
 				continue;
-			end = xsave_offset_end(i);
-			if (end > PAGE_SIZE)
+			cpuid_count(0xd, i, &size, &offset, &c, &d);
+			if (offset > PAGE_SIZE || size > PAGE_SIZE - offset)
 				return -ENODEV;
-			hv_host.xsave_size = max_t(u32, hv_host.xsave_size, end);
+			hv_host.xsave_size = max(hv_host.xsave_size, offset + size);
 		}
 		if (boot_cpu_has(X86_FEATURE_XSAVES))
 			rdmsrl(MSR_IA32_XSS, host_xss);

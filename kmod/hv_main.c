@@ -18,6 +18,7 @@ const struct hv_ops *hv_ops;
 struct hv_info hv_host;
 atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
 
+u64 hv_spec_ctrl_mask;
 bool hv_debug_flush;
 module_param_named(debug_flush, hv_debug_flush, bool, 0644);
 MODULE_PARM_DESC(debug_flush, "check at every release of a page table that no vCPU can still use it");
@@ -75,29 +76,24 @@ static int dev_get_info(struct hv_info __user *arg)
 static int dev_get_cpuid(struct hv_cpuid __user *arg)
 {
 	struct hv_cpuid args;
-	struct hv_cpuid_entry *e;
-	u32 room, count = HV_MAX_CPUID;
-	int ret;
+	struct hv_cpuid_table *t;
+	int ret = 0;
 
 	if (copy_from_user(&args, arg, sizeof(args)))
 		return -EFAULT;
 	if (args.size != sizeof(args) || !hv_zero(args.reserved, sizeof(args.reserved)))
 		return -EINVAL;
-	room = args.count;
-	e = hv_alloc(sizeof(*e) * HV_MAX_CPUID);
-	if (!e)
+	t = hv_alloc(sizeof(*t));
+	if (!t)
 		return -ENOMEM;
-	ret = hv_cpuid_supported(e, &count);
-	if (ret)
-		goto out;
-	if (put_user(count, &arg->count))
+	hv_cpuid_supported(t);
+	if (put_user(t->count, &arg->count))
 		ret = -EFAULT;
-	else if (count > room)
+	else if (t->count > args.count)
 		ret = -E2BIG;
-	else if (copy_to_user(u64_to_user_ptr(args.entries), e, sizeof(*e) * count))
+	else if (copy_to_user(u64_to_user_ptr(args.entries), t->e, sizeof(t->e[0]) * t->count))
 		ret = -EFAULT;
-out:
-	hv_free(e);
+	hv_free(t);
 	return ret;
 }
 
@@ -163,6 +159,16 @@ static u64 mitigations(void)
 	return m;
 }
 
+/* The entry code writes it where a fault would be fatal: never a bit more. */
+static u64 spec_ctrl_mask(void)
+{
+	bool ssbd = boot_cpu_has(X86_FEATURE_AMD_SSBD) || boot_cpu_has(X86_FEATURE_SPEC_CTRL_SSBD);
+
+	return (boot_cpu_has(X86_FEATURE_IBRS) ? SPEC_CTRL_IBRS : 0) |
+	       (boot_cpu_has(X86_FEATURE_STIBP) ? SPEC_CTRL_STIBP : 0) |
+	       (ssbd ? SPEC_CTRL_SSBD : 0);
+}
+
 static void host_describe(void)
 {
 	u32 off = PAGE_SIZE / 2, i;
@@ -194,6 +200,7 @@ static void host_describe(void)
 	hv_host.tsc_khz = tsc_khz;
 	hv_host.min_timer_ns = HV_MIN_TIMER_NS;
 	hv_host.mitigations = mitigations();
+	hv_spec_ctrl_mask = spec_ctrl_mask();
 	hv_ops->info(&hv_host);
 
 	/* Small groups share the first pages, none straddles one. */

@@ -64,6 +64,8 @@ void hv_vm_flush_wait(struct hv_vm *vm)
 
 /* ---- load and put ---- */
 
+static DEFINE_PER_CPU(u64, last_vcpu);	/* hv_vcpu.unique of the last to run there */
+
 /* @waited: the thread was off the CPU, which is what steal time counts. */
 static void vcpu_loaded(struct hv_vcpu *v, bool waited)
 {
@@ -73,6 +75,10 @@ static void vcpu_loaded(struct hv_vcpu *v, bool waited)
 	if (waited || v->cpu != cpu)
 		hv_clock_loaded(v, cpu);
 	WRITE_ONCE(v->cpu, cpu);
+	if (this_cpu_read(last_vcpu) != v->unique) {
+		this_cpu_write(last_vcpu, v->unique);
+		hv_ibpb();
+	}
 }
 
 static void vcpu_sched_in(struct preempt_notifier *n, int cpu)
@@ -143,7 +149,10 @@ static int vcpu_section(struct hv_vcpu *v)
 		if (ret != HV_ENTER)
 			break;
 		trace_hv_entry(v);
+		v->insn.avail = 0;
+		v->next_rip = 0;
 		hv_ops->enter(v);
+		hv_guest_ran();
 		v->stat[HV_STAT_EXITS]++;
 		ret = hv_ops->fast_exit(v);
 		if (ret != HV_ENTER)
@@ -487,6 +496,7 @@ void hv_vcpu_destroy(struct hv_vcpu *v)
 
 int hv_vcpu_create(struct hv_vm *vm, u32 id)
 {
+	static atomic64_t unique;
 	struct hv_vcpu *v;
 	int ret;
 
@@ -498,6 +508,7 @@ int hv_vcpu_create(struct hv_vm *vm, u32 id)
 	atomic_inc(&hv_count_vcpus);
 	v->vm = vm;
 	v->id = id;
+	v->unique = atomic64_inc_return(&unique);
 	v->cpu = -1;
 	v->eoi_vector = -1;
 	mutex_init(&v->mutex);

@@ -26,10 +26,8 @@ bool svm_nrips, svm_decode, svm_flush_by_asid, svm_clean, svm_v_spec_ctrl;
 u64 svm_iopm_pa, svm_msrpm_pa, svm_host_cr4_mce;
 
 static void *svm_iopm, *svm_msrpm;
-static u64 svm_spec_ctrl_mask;
 static bool svm_tcg;
 static u32 svm_asids;
-static atomic64_t svm_unique;
 
 /* ---- what this CPU can do ---- */
 
@@ -111,13 +109,6 @@ int svm_setup(void)
 	svm_asids = cpuid_ebx(0x8000000a);
 	if (svm_asids < 2)
 		return -ENODEV;
-	/* The entry code writes it where a fault would be fatal: never a bit more. */
-	if (boot_cpu_has(X86_FEATURE_IBRS))
-		svm_spec_ctrl_mask |= SPEC_CTRL_IBRS;
-	if (boot_cpu_has(X86_FEATURE_STIBP))
-		svm_spec_ctrl_mask |= SPEC_CTRL_STIBP;
-	if (boot_cpu_has(X86_FEATURE_AMD_SSBD) || boot_cpu_has(X86_FEATURE_SPEC_CTRL_SSBD))
-		svm_spec_ctrl_mask |= SPEC_CTRL_SSBD;
 	svm_host_cr4_mce = native_read_cr4() & X86_CR4_MCE;
 	svm_tcg = host_is_tcg();
 
@@ -191,7 +182,6 @@ int svm_cpu_enable(void)
 	 * generation, which begins with a full flush. */
 	c->asid_gen++;
 	c->next_asid = c->max_asid + 1;
-	c->last_id = 0;
 	c->on = true;
 	return 0;
 }
@@ -237,7 +227,6 @@ int svm_vcpu_create(struct hv_vcpu *v)
 		return -ENOMEM;
 	}
 	sv->vmcb_pa = __sme_pa(sv->vmcb);
-	sv->unique = atomic64_inc_return(&svm_unique);
 	sv->last_cpu = -1;
 	svm_vmcb_init(sv);
 	return 0;
@@ -267,10 +256,6 @@ void svm_vcpu_load(struct hv_vcpu *v, int cpu)
 		sv->last_cpu = cpu;
 		sv->asid_gen = 0;	/* its old tag here, if any, missed flushes */
 		sv->vmcb->clean = 0;
-	}
-	if (c->last_id != sv->unique) {
-		c->last_id = sv->unique;
-		hv_ibpb();
 	}
 	/* RDTSCP and RDPID read it; the kernel itself does not between here and put. */
 	if (boot_cpu_has(X86_FEATURE_RDTSCP)) {
@@ -340,7 +325,7 @@ void svm_enter(struct hv_vcpu *v)
 	struct svm_vcpu *sv = to_svm(v);
 	struct svm_vmcb *vmcb = sv->vmcb;
 	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
-	u64 spec_ctrl = v->msrs.spec_ctrl & svm_spec_ctrl_mask;
+	u64 spec_ctrl = v->msrs.spec_ctrl & hv_spec_ctrl_mask;
 	u8 tpr = hv_lapic_get_cr8(v);
 	struct hv_host_debug debug;
 	unsigned long ret;
@@ -376,8 +361,6 @@ void svm_enter(struct hv_vcpu *v)
 
 	if (unlikely(svm_tcg) && (vmcb->int_ctl & SVM_V_IRQ))
 		svm_tcg_recall_irqs();
-	v->insn.avail = 0;
-	v->next_rip = 0;
 	if (unlikely(ret)) {
 		vmcb->exit_code = SVM_EXIT_NO_SVM;
 		vmcb->exit_int_info = 0;
@@ -392,10 +375,6 @@ void svm_enter(struct hv_vcpu *v)
 		svm_soft_undo(sv);
 		return;
 	}
-#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
-	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
-		this_cpu_write(x86_ibpb_exit_to_user, true);
-#endif
 	v->regs.gpr[HV_RAX] = vmcb->rax;
 	v->regs.gpr[HV_RSP] = vmcb->rsp;
 	v->regs.rip = vmcb->rip;

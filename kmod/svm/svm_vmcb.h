@@ -159,7 +159,6 @@ struct svm_cpu {
 	bool on;			/* we set EFER.SVME */
 	u32 max_asid, next_asid;
 	u64 asid_gen;			/* never 0 */
-	u64 last_id;			/* svm_vcpu.unique of the last to run here */
 };
 
 DECLARE_PER_CPU(struct svm_cpu, svm_cpu);
@@ -168,7 +167,6 @@ struct svm_vcpu {
 	struct hv_vcpu v;		/* first */
 	struct svm_vmcb *vmcb;
 	u64 vmcb_pa;
-	u64 unique;
 	struct svm_cpu *cpu;		/* valid while loaded */
 	int last_cpu;
 	u64 asid_gen;

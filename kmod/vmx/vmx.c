@@ -29,7 +29,7 @@ DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
 struct vmx_caps vmx;
 
 static const u16 verw_sel = __KERNEL_DS;
-static u64 vmx_basic, vmx_spec_ctrl_mask;
+static u64 vmx_basic;
 static u32 vmx_mask;
 module_param_named(vmx_mask, vmx_mask, uint, 0400);
 MODULE_PARM_DESC(vmx_mask, "VMX features not to use: 1 VPID, 2 TPR shadow, 4 EPT A/D bits, 8 large pages");
@@ -191,12 +191,6 @@ int vmx_setup(void)
 		pr_err("hv: this CPU's VMX lacks EPT, unrestricted guest or virtual NMIs\n");
 		return -ENODEV;
 	}
-	if (boot_cpu_has(X86_FEATURE_IBRS))
-		vmx_spec_ctrl_mask |= SPEC_CTRL_IBRS;
-	if (boot_cpu_has(X86_FEATURE_STIBP))
-		vmx_spec_ctrl_mask |= SPEC_CTRL_STIBP;
-	if (boot_cpu_has(X86_FEATURE_SPEC_CTRL_SSBD))
-		vmx_spec_ctrl_mask |= SPEC_CTRL_SSBD;
 	vmx.l1d = boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D) &&
 		  !cpu_mitigations_off();
 	/* Where the kernel itself has no need of VERW, which enter.S follows, guests may. */
@@ -270,7 +264,6 @@ int vmx_cpu_enable(void)
 	asm goto("1: vmxon %0\n\tjbe %l[failed]\n" _ASM_EXTABLE(1b, %l[failed])
 		 : : "m" (pa) : "cc", "memory" : failed);
 	c->on = true;
-	c->last_id = 0;
 	/* What is tagged like ours in the TLB may be of whoever was here before. */
 	vmx_invept(vmx.ept & VMX_EPT_EXTENT_GLOBAL_BIT ? VMX_EPT_EXTENT_GLOBAL
 						       : VMX_EPT_EXTENT_CONTEXT, 0);
@@ -323,7 +316,6 @@ bool vmx_cpu_in_use(void)
 
 int vmx_vcpu_create(struct hv_vcpu *v)
 {
-	static atomic64_t unique;
 	struct vmx_vcpu *vx = to_vmx(v);
 
 	BUILD_BUG_ON(offsetof(struct vmx_vcpu, v));
@@ -339,7 +331,6 @@ int vmx_vcpu_create(struct hv_vcpu *v)
 	vx->vmcs_pa = __pa(vx->vmcs);
 	vx->eptp = hv_mmu_root_pa(v->vm) | VMX_EPTP_MT_WB | VMX_EPTP_PWL_4 |
 		   (vmx.ept & VMX_EPT_AD_BIT ? VMX_EPTP_AD_ENABLE_BIT : 0);
-	vx->unique = atomic64_inc_return(&unique);
 	return 0;
 }
 
@@ -419,10 +410,6 @@ void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
 		vmcs_write(HOST_GS_BASE, msr);
 		rdmsrl(MSR_IA32_SYSENTER_ESP, msr);
 		vmcs_write(HOST_IA32_SYSENTER_ESP, msr);
-	}
-	if (c->last_id != vx->unique) {
-		c->last_id = vx->unique;
-		hv_ibpb();
 	}
 	vx->section = 0;
 
@@ -515,7 +502,7 @@ void vmx_enter(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
-	u64 spec_ctrl = v->msrs.spec_ctrl & vmx_spec_ctrl_mask;
+	u64 spec_ctrl = v->msrs.spec_ctrl & hv_spec_ctrl_mask;
 	u8 tpr = hv_lapic_get_cr8(v);
 	struct hv_host_debug debug;
 	unsigned long ret;
@@ -549,8 +536,6 @@ void vmx_enter(struct hv_vcpu *v)
 		asm volatile("lldt %0" : : "rm" (vx->ldt));
 	hv_debug_restore(&debug);
 
-	v->insn.avail = 0;
-	v->next_rip = 0;
 	if (unlikely(ret)) {
 		code = ret == 2 ? VMX_EXIT_NO_VMX
 				: VMX_EXIT_INSN_ERROR | (u32)vmcs_read(VM_INSTRUCTION_ERROR);
@@ -573,10 +558,6 @@ void vmx_enter(struct hv_vcpu *v)
 	v->cr2 = native_read_cr2();
 	if (code == EXIT_REASON_EXCEPTION_NMI)
 		take_host_event();
-#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
-	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
-		this_cpu_write(x86_ibpb_exit_to_user, true);
-#endif
 	v->regs.gpr[HV_RSP] = vx->rsp = vmcs_read(GUEST_RSP);
 	v->regs.rip = vx->rip = vmcs_read(GUEST_RIP);
 	v->regs.rflags = vx->rflags = vmcs_read(GUEST_RFLAGS);

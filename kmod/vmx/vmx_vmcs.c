@@ -22,7 +22,15 @@
 /* The VMCS is current and clear; the front end then sets the guest's state. */
 void vmx_vmcs_init(struct vmx_vcpu *vx)
 {
-	u32 proc2 = vmx.proc2;
+	/* Among them selectors and a base for which the host has user values: vmx_vcpu_load(). */
+	static const u16 zero[] = {
+		PAGE_FAULT_ERROR_CODE_MASK, PAGE_FAULT_ERROR_CODE_MATCH, CR3_TARGET_COUNT,
+		VM_EXIT_MSR_STORE_COUNT, VM_EXIT_MSR_LOAD_COUNT, VM_ENTRY_MSR_LOAD_COUNT,
+		VM_ENTRY_INTR_INFO_FIELD, GUEST_IA32_DEBUGCTL, GUEST_INTERRUPTIBILITY_INFO,
+		GUEST_PENDING_DBG_EXCEPTIONS, GUEST_RIP, GUEST_RSP, HOST_DS_SELECTOR, HOST_ES_SELECTOR,
+		HOST_FS_SELECTOR, HOST_GS_SELECTOR, HOST_FS_BASE,
+	};
+	u32 proc2 = vmx.proc2, i;
 
 	if (!vx->v.vm->guest_rdtscp)
 		proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_RDTSCP;
@@ -34,13 +42,6 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 	vmcs_write(VM_EXIT_CONTROLS, vmx.exit);
 	vmcs_write(VM_ENTRY_CONTROLS, vx->entry_ctl);
 	vmcs_write(EXCEPTION_BITMAP, EXCEPTIONS);
-	vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, 0);
-	vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, 0);
-	vmcs_write(CR3_TARGET_COUNT, 0);
-	vmcs_write(VM_EXIT_MSR_STORE_COUNT, 0);
-	vmcs_write(VM_EXIT_MSR_LOAD_COUNT, 0);
-	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 0);
-	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 	vmcs_write(MSR_BITMAP, __pa(vmx.msr_bitmap));
 	vmcs_write(EPT_POINTER, vx->eptp);
 	/* Mappings are tagged by EPTP and VPID: a VM's own numbers are enough. */
@@ -56,10 +57,7 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 	}
 	vmcs_write(TSC_OFFSET, vx->v.tsc_offset_hw);
 	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
-	vmcs_write(GUEST_IA32_DEBUGCTL, 0);
 	vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
-	vmcs_write(GUEST_INTERRUPTIBILITY_INFO, 0);
-	vmcs_write(GUEST_PENDING_DBG_EXCEPTIONS, 0);
 	if (vmx.pin & PIN_BASED_VMX_PREEMPTION_TIMER)
 		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, vmx.stay);
 	if (vmx.perf)
@@ -68,8 +66,8 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 	vmcs_write(CR0_GUEST_HOST_MASK, ~0ULL);
 	vmcs_write(CR4_GUEST_HOST_MASK, ~0ULL);
 	vx->rip = vx->rsp = 0;
-	vmcs_write(GUEST_RIP, 0);
-	vmcs_write(GUEST_RSP, 0);
+	for (i = 0; i < ARRAY_SIZE(zero); i++)
+		vmcs_write(zero[i], 0);
 	vmx_host_init();
 	vx->ready = true;
 }
@@ -84,12 +82,6 @@ void vmx_host_init(void)
 	vmcs_write(HOST_CS_SELECTOR, __KERNEL_CS);
 	vmcs_write(HOST_SS_SELECTOR, __KERNEL_DS);
 	vmcs_write(HOST_TR_SELECTOR, GDT_ENTRY_TSS * 8);
-	/* User values that these may have: vmx_vcpu_load() and vmx_vcpu_put(). */
-	vmcs_write(HOST_DS_SELECTOR, 0);
-	vmcs_write(HOST_ES_SELECTOR, 0);
-	vmcs_write(HOST_FS_SELECTOR, 0);
-	vmcs_write(HOST_GS_SELECTOR, 0);
-	vmcs_write(HOST_FS_BASE, 0);
 	vmcs_write(HOST_CR0, read_cr0() & ~X86_CR0_TS);
 	rdmsrl(MSR_IA32_SYSENTER_CS, msr);
 	vmcs_write(HOST_IA32_SYSENTER_CS, (u32)msr);

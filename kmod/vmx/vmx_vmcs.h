@@ -21,40 +21,38 @@
  * Each may fault: at a reboot VMX goes off under its users.  Then nothing
  * happens, as with the CPU's own failures (CF or ZF): no entry will follow.
  */
-#define VMX_INSN(insn, out, ...)						\
-	asm volatile("1: " insn "\n2:\n" _ASM_EXTABLE(1b, 2b)			\
-		     : out : __VA_ARGS__ : "cc", "memory")
+#define VMX_INSN(insn, ...)							\
+	asm volatile("1: " insn "\n2:\n" _ASM_EXTABLE(1b, 2b) : : __VA_ARGS__ : "cc", "memory")
 
 static inline u64 vmcs_read(u32 field)
 {
 	u64 val = 0;
 
-	VMX_INSN("vmread %1, %0", "+r" (val), "r" ((u64)field));
+	asm volatile("1: vmread %1, %0\n2:\n" _ASM_EXTABLE(1b, 2b)
+		     : "+r" (val) : "r" ((u64)field) : "cc", "memory");
 	return val;
 }
 
 static inline void vmcs_write(u32 field, u64 val)
 {
-	asm volatile("1: vmwrite %1, %0\n2:\n" _ASM_EXTABLE(1b, 2b)
-		     : : "r" ((u64)field), "rm" (val) : "cc");
+	VMX_INSN("vmwrite %1, %0", "r" ((u64)field), "rm" (val));
 }
 
 static inline void vmx_clear(u64 pa)
 {
-	asm volatile("1: vmclear %0\n2:\n" _ASM_EXTABLE(1b, 2b) : : "m" (pa) : "cc", "memory");
+	VMX_INSN("vmclear %0", "m" (pa));
 }
 
 static inline void vmx_ptrld(u64 pa)
 {
-	asm volatile("1: vmptrld %0\n2:\n" _ASM_EXTABLE(1b, 2b) : : "m" (pa) : "cc", "memory");
+	VMX_INSN("vmptrld %0", "m" (pa));
 }
 
 static inline void vmx_invept(u64 type, u64 eptp)
 {
 	struct { u64 eptp, zero; } desc = { eptp, 0 };
 
-	asm volatile("1: invept %0, %1\n2:\n" _ASM_EXTABLE(1b, 2b)
-		     : : "m" (desc), "r" (type) : "cc", "memory");
+	VMX_INSN("invept %0, %1", "m" (desc), "r" (type));
 }
 
 /* ---- exits beside those of the SDM's appendix C ---- */
@@ -69,7 +67,6 @@ struct vmx_cpu {
 	void *vmxon;			/* the region */
 	bool on;			/* VMXON was ours */
 	struct list_head active;	/* [on the CPU, interrupts off] VMCSs cached here */
-	u64 last_id;			/* vmx_vcpu.unique of the last to run here */
 };
 
 DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
@@ -81,7 +78,6 @@ struct vmx_vcpu {
 	struct hv_vcpu v;		/* first */
 	u32 *vmcs;
 	u64 vmcs_pa, eptp;
-	u64 unique;
 	struct list_head active;	/* in vmx_cpu.active of @cpu */
 	int cpu;			/* where the VMCS may be cached, or -1 */
 	bool ready, launched;
