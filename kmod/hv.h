@@ -33,7 +33,7 @@
  *   vm->mmu.lock     second-stage tables; a spinning lock, because the ageing
  *                    notifiers come under page-table locks
  *   leaf spinlocks   (irqfd, timer, clock)
- * Without a lock: vm->apic_map and each IRR, read and set in any context.
+ * Without a lock: vm->apic_on, apic_x2 and each IRR, read and set in any context.
  *
  * The entry section (vcpu_enter_section in hv_vcpu.c) runs with interrupts off
  * inside kernel_fpu_begin/end.  Code called there is marked "section": it must
@@ -177,7 +177,6 @@ struct hv_vcpu {
 	u64 section;			/* entry sections begun */
 	int srcu_idx;
 	struct hv_run *run;		/* the shared pages; read every field once */
-	struct page **run_pages;
 	void *scratch;			/* run_size bytes: groups are copied here, then validated */
 	u32 want_windows, windows;	/* HV_WINDOW_* */
 	u64 exit_groups;		/* groups the exit under way makes valid */
@@ -203,6 +202,9 @@ struct hv_vcpu {
 	u64 guest_xcr0_loaded;		/* section; 0 outside */
 	u32 host_pkru;			/* section */
 
+	struct hrtimer fault_timer;	/* while @fault_task waits in a fault: hv_mmu.c */
+	struct task_struct *fault_task;
+
 	int eoi_vector;			/* level vector whose EOI is owed to userspace, or -1 */
 	u64 next_rip;			/* of the exit being handled, 0: not known */
 	struct hv_insn insn;		/* of the exit being handled; avail 0: not fetched */
@@ -221,7 +223,6 @@ struct hv_vcpu {
 };
 
 /* ---- one VM ---- */
-struct hv_apic_map;			/* hv_irq.c */
 struct hv_doorbells;			/* hv_doorbell.c */
 
 struct hv_cpuid_table {
@@ -249,8 +250,10 @@ struct hv_vm {
 	u64 efer_allowed;
 	int gpa_bits;			/* guest's MAXPHYADDR */
 	bool guest_tsc_deadline, guest_x2apic, guest_tsc_adjust, guest_rdtscp;
+	bool guest_ibpb, guest_spec_ctrl;
 
-	struct hv_apic_map *apic_map;	/* set by the first vCPU, changed in place by atomic words */
+	unsigned long apic_on, apic_x2;	/* masks of vCPUs; atomic bit operations */
+	atomic_t apic_turn;		/* lowest priority: who was last */
 	bool intr_line;			/* 8259 INTR; READ_ONCE/WRITE_ONCE */
 
 	spinlock_t irqfd_lock;
@@ -461,7 +464,9 @@ const struct hv_cpuid_entry *hv_cpuid_find(const struct hv_cpuid_table *t, u32 l
 #define HV_MSR_GP	1
 #define HV_MSR_SLOW	2
 #define HV_MSR_USER	3
-bool hv_msr_pat_valid(u64 data);	/* IA32_PAT: every entry is a defined memory type */
+bool hv_msr_types_valid(u64 data, u32 types);	/* every byte is one of this mask of memory types */
+#define HV_MTRR_TYPES	0x73u
+#define HV_PAT_TYPES	0xf3u
 int hv_msr_read(struct hv_vcpu *v, u32 msr, u64 *data, bool atomic);
 int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic);
 
@@ -504,8 +509,11 @@ void hv_mmu_zap_range(struct hv_vm *vm, u64 gfn, u64 npages);	/* without flush *
 void hv_mmu_write_protect(struct hv_vm *vm, const struct hv_memslot *slot,
 			  u64 first, const unsigned long *mask, u64 npages);
 void hv_mmu_flush(struct hv_vm *vm);	/* wait for all vCPUs, release table pages */
+static inline u64 hv_mmu_root_pa(struct hv_vm *vm)
+{
+	return __pa(vm->mmu.root);
+}
 bool hv_mmu_check_flushed(struct hv_vm *vm, u64 gen);	/* contract 13, debug: violated */
-u64 hv_mmu_root_pa(struct hv_vm *vm);
 
 /* hv_walk.c */
 /* Fill v->insn from CS:RIP: 0; -EAGAIN: atomic only, ask again when sleeping is
@@ -541,7 +549,6 @@ void hv_lapic_get(struct hv_vcpu *v, void *page, struct hv_apic_timer *t);	/* ei
 void hv_lapic_set(struct hv_vcpu *v, const void *page, const struct hv_apic_timer *t);
 
 /* hv_irq.c */
-void hv_irq_map_destroy(struct hv_vm *vm);
 int hv_irq_deliver(struct hv_vm *vm, struct hv_vcpu *from, const struct hv_irq_msg *m);	/* any context */
 int hv_irq_msi(struct hv_vm *vm, u64 address, u32 data);	/* any context: targets reached */
 void hv_irq_set_line(struct hv_vm *vm, bool level);

@@ -350,17 +350,6 @@ int hv_clock_msr_write(struct hv_vcpu *v, u32 msr, u64 data)
 		v->run_delay_task = NULL;
 		hv_request(v, HV_REQ_STEAL);
 		return 0;
-	case MSR_KVM_PV_EOI_EN:
-		/* Not offered: switching it off is all that can be asked. */
-		if (data & KVM_MSR_ENABLED)
-			return 1;
-		v->clock.kvm_pv_eoi = data;
-		return 0;
-	case MSR_KVM_POLL_CONTROL:
-		if (data & ~1ULL)
-			return 1;
-		v->clock.kvm_poll_control = data;
-		return 0;
 	}
 	return 1;
 }

@@ -156,17 +156,6 @@ static inline void hv_fault_in(unsigned long hva, bool write)
 }
 #endif
 
-static inline void hv_hrtimer_setup_on_stack(struct hrtimer *t,
-					     enum hrtimer_restart (*fn)(struct hrtimer *))
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-	hrtimer_setup_on_stack(t, fn, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-#else
-	hrtimer_init_on_stack(t, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-	t->function = fn;
-#endif
-}
-
 #ifndef IRQ_WORK_INIT_HARD		/* before 5.11; also before threaded irq_work */
 #define IRQ_WORK_INIT_HARD(fn)	{ .flags = ATOMIC_INIT(IRQ_WORK_HARD_IRQ), .func = (fn) }
 #endif

@@ -328,6 +328,7 @@ static void derive(struct hv_vm *vm)
 {
 	const struct hv_cpuid_table *t = vm->cpuid;
 	u32 c1 = reg(t, 1, 0, ECX), b7 = reg(t, 7, 0, EBX), d81 = reg(t, 0x80000001, 0, EDX), i;
+	u32 b88 = reg(t, 0x80000008, 0, EBX), d7 = reg(t, 7, 0, EDX);
 	u32 word[] = { reg(t, 1, 0, EDX), c1, b7, reg(t, 7, 0, ECX) };
 
 	/* RDPMC is intercepted whatever PCE says. */
@@ -349,6 +350,9 @@ static void derive(struct hv_vm *vm)
 	vm->guest_x2apic = c1 & F(21);
 	vm->guest_tsc_adjust = b7 & F(1);
 	vm->guest_rdtscp = d81 & F(27);
+	/* AMD's bits, then Intel's. */
+	vm->guest_ibpb = (b88 & F(12)) || (d7 & F(26));
+	vm->guest_spec_ctrl = (b88 & (F(14) | F(15) | F(24))) || (d7 & (F(26) | F(27) | F(31)));
 }
 
 int hv_cpuid_set(struct hv_vm *vm, const struct hv_cpuid_entry *e, u32 count)

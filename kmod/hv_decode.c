@@ -326,15 +326,10 @@ static u64 immediate(const struct insn *p, int bytes)
 	return v;
 }
 
-static void set_reg(const struct insn *p, struct hv_mov *m)
+static void set_reg(const struct insn *p, struct hv_mov *m, bool byte)
 {
 	m->reg = (p->modrm >> 3 & 7) | (p->rex & 4 ? 8 : 0);
-}
-
-static void set_reg8(const struct insn *p, struct hv_mov *m, int size)
-{
-	set_reg(p, m);
-	if (size == 1 && !p->rex && m->reg >= 4) {
+	if (byte && !p->rex && m->reg >= 4) {
 		m->high_byte = true;
 		m->reg -= 4;
 	}
@@ -354,7 +349,7 @@ static int mov_0f(const struct insn *p, struct hv_mov *m)
 	}
 	m->size = p->opcode & 1 ? 2 : 1;
 	m->dst = operand_bytes(p);
-	set_reg(p, m);
+	set_reg(p, m, false);
 	return 0;
 }
 
@@ -373,29 +368,20 @@ int hv_decode_mov(const u8 *b, int avail, int mode, struct hv_mov *m)
 	if (p.map)
 		return -ENOENT;
 	op = operand_bytes(&p);
+	m->size = p.opcode & 1 ? op : 1;
 	switch (p.opcode) {
-	case 0x88: case 0x89:
-		m->write = true;
-		m->size = p.opcode & 1 ? op : 1;
-		set_reg8(&p, m, m->size);
+	case 0x88: case 0x89: case 0x8a: case 0x8b:
+		m->write = !(p.opcode & 2);
+		set_reg(&p, m, m->size == 1);
 		break;
-	case 0x8a: case 0x8b:
-		m->size = p.opcode & 1 ? op : 1;
-		set_reg8(&p, m, m->size);
-		break;
-	case 0xa0: case 0xa1:
-		m->size = p.opcode & 1 ? op : 1;
-		break;
-	case 0xa2: case 0xa3:
-		m->write = true;
-		m->size = p.opcode & 1 ? op : 1;
+	case 0xa0: case 0xa1: case 0xa2: case 0xa3:
+		m->write = p.opcode & 2;
 		break;
 	case 0xc6: case 0xc7:
 		if (p.modrm & 0x38)
 			return -ENOENT;
 		m->write = true;
 		m->imm = true;
-		m->size = p.opcode & 1 ? op : 1;
 		m->value = immediate(&p, m->size == 8 ? 4 : m->size);
 		if (m->size == 8)
 			m->value = (u64)(s32)m->value;
@@ -406,7 +392,7 @@ int hv_decode_mov(const u8 *b, int avail, int mode, struct hv_mov *m)
 			return -ENOENT;
 		m->size = 4;
 		m->ext = 2;
-		set_reg(&p, m);
+		set_reg(&p, m, false);
 		m->dst = op;
 		return 0;
 	default:

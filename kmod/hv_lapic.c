@@ -747,12 +747,8 @@ void hv_lapic_set(struct hv_vcpu *v, const void *page, const struct hv_apic_time
 
 int hv_lapic_create(struct hv_vcpu *v)
 {
-	struct hv_lapic *l;
-	int ret = hv_irq_map_create(v->vm);
+	struct hv_lapic *l = hv_alloc(sizeof(*l));
 
-	if (ret)
-		return ret;
-	l = hv_alloc(sizeof(*l));
 	if (!l)
 		return -ENOMEM;
 	/* A whole page, so page-aligned: the bit operations rely on it. */

@@ -79,7 +79,6 @@ bool lapic_accept(struct hv_vcpu *v, struct hv_vcpu *from, const struct hv_irq_m
 void lapic_local_deliver(struct hv_lapic *l, u32 lvt_offset, struct hv_vcpu *from);
 
 /* hv_irq.c */
-int hv_irq_map_create(struct hv_vm *vm);		/* vm->lock held */
 void hv_irq_map_vcpu(struct hv_vcpu *v);		/* its mode or logical id changed; any context */
 
 /* hv_timer.c, all [vcpu->mutex]; those of the counter ignore deadline mode. */

@@ -490,24 +490,18 @@ static int fault_errno(int ret)
  * does what the freezer does: TIF_SIGPENDING without a signal.  The flag first,
  * then the look at the task's state: whoever goes to sleep later sees the flag.
  */
-struct fault_wait {
-	struct hrtimer timer;
-	struct hv_vcpu *v;
-	struct task_struct *task;
-};
-
 #define FAULT_POLL_NS	(10 * NSEC_PER_MSEC)
 #define FAULT_ENDS	(BIT(HV_REQ_KICK) | BIT(HV_REQ_LEAVE) | BIT(HV_REQ_DEAD))
 
 static enum hrtimer_restart fault_poll(struct hrtimer *timer)
 {
-	struct fault_wait *w = container_of(timer, struct fault_wait, timer);
+	struct hv_vcpu *v = container_of(timer, struct hv_vcpu, fault_timer);
 
-	if (READ_ONCE(w->v->requests) & FAULT_ENDS) {
-		set_tsk_thread_flag(w->task, TIF_SIGPENDING);
+	if (READ_ONCE(v->requests) & FAULT_ENDS) {
+		set_tsk_thread_flag(v->fault_task, TIF_SIGPENDING);
 		smp_mb__after_atomic();
-		if (hv_task_interruptible(w->task))
-			wake_up_process(w->task);
+		if (hv_task_interruptible(v->fault_task))
+			wake_up_process(v->fault_task);
 	}
 	hrtimer_forward_now(timer, ns_to_ktime(FAULT_POLL_NS));
 	return HRTIMER_RESTART;
@@ -517,20 +511,18 @@ static enum hrtimer_restart fault_poll(struct hrtimer *timer)
 static int page_get_slow(struct hv_vcpu *v, unsigned long hva, bool write, struct page **page)
 {
 	unsigned int flags = FOLL_HWPOISON | HV_FOLL_INTERRUPTIBLE | (write ? FOLL_WRITE : 0);
-	struct fault_wait w = { .v = v, .task = current };
 	int ret = 0;
 
 	if (v) {
-		hv_hrtimer_setup_on_stack(&w.timer, fault_poll);
-		hrtimer_start(&w.timer, ns_to_ktime(FAULT_POLL_NS), HRTIMER_MODE_REL);
+		v->fault_task = current;
+		hv_hrtimer_setup(&v->fault_timer, fault_poll, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+		hrtimer_start(&v->fault_timer, ns_to_ktime(FAULT_POLL_NS), HRTIMER_MODE_REL);
 	}
 	hv_fault_in(hva, write);
 	if (HV_FOLL_INTERRUPTIBLE || !signal_pending(current))
 		ret = get_user_pages_unlocked(hva, 1, page, flags);
-	if (v) {
-		hrtimer_cancel(&w.timer);
-		destroy_hrtimer_on_stack(&w.timer);
-	}
+	if (v)
+		hrtimer_cancel(&v->fault_timer);
 	return ret == 1 ? 0 : fault_errno(ret);
 }
 
@@ -818,11 +810,6 @@ static const struct mmu_notifier_ops notifier_ops = {
 };
 
 /* ---- set-up and tear-down ---- */
-
-u64 hv_mmu_root_pa(struct hv_vm *vm)
-{
-	return __pa(vm->mmu.root);
-}
 
 static void tree_free(u64 *table, int level)
 {

@@ -19,48 +19,26 @@
 #define MSR_AMD64_DE_CFG	0xc0011029
 #endif
 
-static bool mtrr_type_valid(u8 t)
-{
-	return t == 0 || t == 1 || t == 4 || t == 5 || t == 6;
-}
-
-static bool mtrr_types_valid(u64 data)
+bool hv_msr_types_valid(u64 data, u32 types)
 {
 	int i;
 
 	for (i = 0; i < 64; i += 8)
-		if (!mtrr_type_valid(data >> i))
+		if ((u8)(data >> i) > 7 || !(types & BIT(data >> i & 7)))
 			return false;
 	return true;
 }
 
-bool hv_msr_pat_valid(u64 data)
+/* Of the lowest byte alone. */
+static bool mtrr_type_valid(u8 type)
 {
-	int i;
-
-	for (i = 0; i < 64; i += 8)
-		if (!mtrr_type_valid(data >> i) && (u8)(data >> i) != 7)
-			return false;
-	return true;
+	return hv_msr_types_valid(type, HV_MTRR_TYPES);
 }
 
 static u64 phys_mask(struct hv_vcpu *v)
 {
 	return (1ULL << v->vm->gpa_bits) - 1;
 }
-
-static bool has(struct hv_vcpu *v, u32 leaf, u32 subleaf, int reg, int bit)
-{
-	const struct hv_cpuid_entry *e = hv_cpuid_find(v->vm->cpuid, leaf, subleaf);
-
-	return e && ((&e->eax)[reg] >> bit) & 1;
-}
-
-/* AMD's bits, then Intel's. */
-#define HAS_IBPB(v)	(has(v, 0x80000008, 0, 1, 12) || has(v, 7, 0, 3, 26))
-#define HAS_SPEC(v)	(has(v, 0x80000008, 0, 1, 14) || has(v, 0x80000008, 0, 1, 15) || \
-			 has(v, 0x80000008, 0, 1, 24) || has(v, 7, 0, 3, 26) ||	\
-			 has(v, 7, 0, 3, 27) || has(v, 7, 0, 3, 31))
 
 /* Registers that are a word of the vCPU and nothing else when read. */
 static const struct {
@@ -134,7 +112,7 @@ static bool msr_exists(struct hv_vcpu *v, u32 msr)
 	case MSR_TSC_AUX:
 		return v->vm->guest_rdtscp;
 	case MSR_IA32_SPEC_CTRL:
-		return HAS_SPEC(v);
+		return v->vm->guest_spec_ctrl;
 	}
 	return true;
 }
@@ -248,7 +226,7 @@ static int write_slow(struct hv_vcpu *v, u32 msr, u64 data)
 		valid = !(data >> 32);
 		break;
 	case MSR_IA32_CR_PAT:
-		valid = hv_msr_pat_valid(data);
+		valid = hv_msr_types_valid(data, HV_PAT_TYPES);
 		break;
 	case MSR_LSTAR:
 	case MSR_CSTAR:
@@ -265,7 +243,7 @@ static int write_slow(struct hv_vcpu *v, u32 msr, u64 data)
 	case MSR_MTRRfix16K_80000:
 	case MSR_MTRRfix16K_A0000:
 	case MSR_MTRRfix4K_C0000 ... MSR_MTRRfix4K_F8000:
-		valid = mtrr_types_valid(data);
+		valid = hv_msr_types_valid(data, HV_MTRR_TYPES);
 		break;
 	case MSR_IA32_MCG_STATUS:
 		data &= 7;
@@ -304,12 +282,12 @@ int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic)
 	case MSR_EFER:
 		return hv_set_efer(v, data) ? HV_MSR_GP : 0;
 	case MSR_IA32_SPEC_CTRL:
-		if (!HAS_SPEC(v) || (data & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD)))
+		if (!v->vm->guest_spec_ctrl || (data & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD)))
 			return HV_MSR_GP;
 		v->msrs.spec_ctrl = data;
 		return 0;
 	case MSR_IA32_PRED_CMD:
-		if (!HAS_IBPB(v) || (data & ~(u64)PRED_CMD_IBPB))
+		if (!v->vm->guest_ibpb || (data & ~(u64)PRED_CMD_IBPB))
 			return HV_MSR_GP;
 		if (data)
 			wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);

@@ -426,7 +426,8 @@ static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 	/* Contract 7: a child of the vmm must not see it. */
 	hv_vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
 	for (i = 0; i < n; i++) {
-		ret = vm_insert_page(vma, vma->vm_start + i * PAGE_SIZE, v->run_pages[i]);
+		ret = vm_insert_page(vma, vma->vm_start + i * PAGE_SIZE,
+				     vmalloc_to_page((void *)v->run + i * PAGE_SIZE));
 		if (ret)
 			return ret;
 	}
@@ -449,49 +450,16 @@ static const struct file_operations vcpu_fops = {
 	.llseek = noop_llseek,
 };
 
-static int run_area_create(struct hv_vcpu *v)
-{
-	unsigned int n = hv_host.run_size >> PAGE_SHIFT, i;
-
-	v->run_pages = hv_alloc(n * sizeof(*v->run_pages));
-	if (!v->run_pages)
-		return -ENOMEM;
-	for (i = 0; i < n; i++) {
-		v->run_pages[i] = alloc_page(HV_GFP_MAPPED | __GFP_ZERO);
-		if (!v->run_pages[i])
-			return -ENOMEM;
-	}
-	v->run = vmap(v->run_pages, n, VM_MAP, PAGE_KERNEL);
-	v->scratch = hv_alloc(hv_host.run_size);
-	return v->run && v->scratch ? 0 : -ENOMEM;
-}
-
-static void run_area_destroy(struct hv_vcpu *v)
-{
-	unsigned int n = hv_host.run_size >> PAGE_SHIFT, i;
-
-	if (v->run)
-		vunmap(v->run);
-	for (i = 0; v->run_pages && i < n; i++)
-		if (v->run_pages[i])
-			__free_page(v->run_pages[i]);
-	hv_free(v->run_pages);
-	hv_free(v->scratch);
-}
-
-static void vcpu_free(struct hv_vcpu *v)
-{
-	run_area_destroy(v);
-	hv_free(v);
-	atomic_dec(&hv_count_vcpus);
-}
-
+/* Of one that was never finished, too. */
 void hv_vcpu_destroy(struct hv_vcpu *v)
 {
 	hv_lapic_destroy(v);
 	hv_ops->vcpu_destroy(v);
 	hv_fpu_destroy(v);
-	vcpu_free(v);
+	vfree(v->run);
+	hv_free(v->scratch);
+	hv_free(v);
+	atomic_dec(&hv_count_vcpus);
 }
 
 int hv_vcpu_create(struct hv_vm *vm, u32 id)
@@ -515,18 +483,17 @@ int hv_vcpu_create(struct hv_vm *vm, u32 id)
 	rcuwait_init(&v->wait);
 	preempt_notifier_init(&v->notifier, &vcpu_preempt_ops);
 
-	ret = run_area_create(v);
-	if (ret)
-		goto out_free;
-	ret = hv_fpu_create(v);
-	if (ret)
-		goto out_free;
-	ret = hv_ops->vcpu_create(v);
-	if (ret)
-		goto out_fpu;
-	ret = hv_lapic_create(v);
-	if (ret)
-		goto out_backend;
+	v->run = __vmalloc(hv_host.run_size, HV_GFP_MAPPED | __GFP_ZERO);
+	v->scratch = hv_alloc(hv_host.run_size);
+	ret = v->run && v->scratch ? hv_fpu_create(v) : -ENOMEM;
+	if (!ret)
+		ret = hv_ops->vcpu_create(v);
+	if (!ret)
+		ret = hv_lapic_create(v);
+	if (ret) {
+		hv_vcpu_destroy(v);
+		return ret;
+	}
 	vcpu_load(v);
 	hv_vcpu_reset(v, false);
 	vcpu_put(v);
@@ -539,13 +506,5 @@ int hv_vcpu_create(struct hv_vm *vm, u32 id)
 	/* Somebody may have looked it up: it stays, without an fd, until the VM goes. */
 	if (ret < 0)
 		hv_vm_put(vm);
-	return ret;
-
-out_backend:
-	hv_ops->vcpu_destroy(v);
-out_fpu:
-	hv_fpu_destroy(v);
-out_free:
-	vcpu_free(v);
 	return ret;
 }

@@ -29,7 +29,6 @@ static void vm_destroy(struct hv_vm *vm)
 	for (i = 0; i < HV_MAX_VCPUS; i++)
 		if (vm->vcpu[i])
 			hv_vcpu_destroy(vm->vcpu[i]);
-	hv_irq_map_destroy(vm);
 	hv_slots_destroy(vm);
 	hv_hw_put();
 	cleanup_srcu_struct(&vm->srcu);

@@ -222,10 +222,8 @@ int svm_vcpu_create(struct hv_vcpu *v)
 	sv->vmcb = hv_alloc(sizeof(*sv->vmcb));
 	if (!sv->vmcb)
 		return -ENOMEM;
-	if (WARN_ON_ONCE(!PAGE_ALIGNED(sv->vmcb) || is_vmalloc_addr(sv->vmcb))) {
-		hv_free(sv->vmcb);
+	if (WARN_ON_ONCE(!PAGE_ALIGNED(sv->vmcb) || is_vmalloc_addr(sv->vmcb)))
 		return -ENOMEM;
-	}
 	sv->vmcb_pa = __sme_pa(sv->vmcb);
 	sv->last_cpu = -1;
 	svm_vmcb_init(sv);

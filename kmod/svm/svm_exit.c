@@ -189,8 +189,8 @@ static int exit_invalid(struct hv_vcpu *v)
 {
 	struct svm_vmcb *c = to_svm(v)->vmcb;
 
-	return hv_exit_fail(v, HV_EXIT_FAIL_ENTRY, SVM_EXIT_INVALID, svm_vmcb_why_invalid(c),
-			    c->cr0 << 32 | (u32)c->cr4, c->efer);
+	return hv_exit_fail(v, HV_EXIT_FAIL_ENTRY, SVM_EXIT_INVALID,
+			    (u64)c->cs.attr << 32 | c->asid, c->cr0 << 32 | (u32)c->cr4, c->efer);
 }
 
 static int exit_shutdown(struct hv_vcpu *v)

@@ -83,30 +83,6 @@ void svm_vmcb_init(struct svm_vcpu *sv)
 	sv->nmi_masked = sv->iret_seen = sv->nmi_step = false;
 }
 
-/* Which of the checks of APM 15.5.1 most likely failed; 0: none that we know of. */
-u32 svm_vmcb_why_invalid(const struct svm_vmcb *c)
-{
-	bool lme_pg = (c->efer & EFER_LME) && (c->cr0 & X86_CR0_PG);
-
-	if ((c->cr0 & X86_CR0_NW) && !(c->cr0 & X86_CR0_CD))
-		return 1;
-	if (c->cr0 >> 32)
-		return 2;
-	if ((c->dr6 | c->dr7) >> 32)
-		return 3;
-	if (lme_pg && !(c->cr4 & X86_CR4_PAE))
-		return 4;
-	if (lme_pg && !(c->cr0 & X86_CR0_PE))
-		return 5;
-	if (lme_pg && (c->cs.attr & 0x600) == 0x600)
-		return 6;
-	if (!(c->efer & EFER_SVME) || !c->asid || !(c->intercept[SVM_IC_MISC2] & SVM_IC(VMRUN)))
-		return 7;
-	if (c->cr3 >> boot_cpu_data.x86_phys_bits)
-		return 8;
-	return 0;
-}
-
 /* ---- segments ---- */
 
 static struct svm_seg *seg_ptr(struct svm_vmcb *c, int n)

@@ -205,7 +205,6 @@ void svm_load_tsc_aux(struct svm_vcpu *sv, u64 val);
 
 /* svm_vmcb.c */
 void svm_vmcb_init(struct svm_vcpu *sv);
-u32 svm_vmcb_why_invalid(const struct svm_vmcb *c);
 
 /* svm_event.c */
 void svm_event_done(struct svm_vcpu *sv);

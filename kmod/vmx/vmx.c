@@ -322,11 +322,8 @@ int vmx_vcpu_create(struct hv_vcpu *v)
 	vx->cpu = -1;
 	vx->vmcs = hv_alloc(PAGE_SIZE);
 	vx->vapic = hv_alloc(PAGE_SIZE);
-	if (!vx->vmcs || !vx->vapic) {
-		hv_free(vx->vmcs);
-		hv_free(vx->vapic);
+	if (!vx->vmcs || !vx->vapic)
 		return -ENOMEM;
-	}
 	*vx->vmcs = vmx_basic_vmcs_revision_id(vmx_basic);
 	vx->vmcs_pa = __pa(vx->vmcs);
 	vx->eptp = hv_mmu_root_pa(v->vm) | VMX_EPTP_MT_WB | VMX_EPTP_PWL_4 |
@@ -339,7 +336,7 @@ void vmx_vcpu_destroy(struct hv_vcpu *v)
 	struct vmx_vcpu *vx = to_vmx(v);
 	int cpu = READ_ONCE(vx->cpu);
 
-	if (cpu >= 0)
+	if (vx->vmcs_pa && cpu >= 0)
 		smp_call_function_single(cpu, vmcs_release, vx, 1);
 	hv_free(vx->vmcs);
 	hv_free(vx->vapic);
