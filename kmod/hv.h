@@ -189,8 +189,7 @@ struct hv_vcpu {
 	u64 cr0, cr2, cr3, cr4, efer;	/* the guest's view, always current outside the guest */
 	u64 xcr0;
 	u64 pdpte[4];			/* PAE, where the CPU keeps them (ops->keeps_pdptes) */
-	u64 dr[4], dr6, dr7;		/* current outside the section */
-	u64 debugctl;
+	struct hv_debug debug;		/* current outside the section, after ops->get_debug */
 	struct hv_msrs msrs;		/* those the backend keeps: after ops->get_msrs */
 	struct hv_events ev;
 	struct hv_mp mp;
@@ -352,6 +351,7 @@ static inline void hv_vcpu_unhalt(struct hv_vcpu *v)
 void hv_state_get(struct hv_vcpu *v, u64 groups);	/* into the run area */
 int hv_state_set(struct hv_vcpu *v, u64 groups);	/* from it; validates everything first */
 void hv_vcpu_reset(struct hv_vcpu *v, bool init);	/* power-on, or INIT */
+void hv_segs_reset(struct hv_vcpu *v);
 void hv_vcpu_sipi(struct hv_vcpu *v, u8 vector);
 /* What a guest's RFLAGS may hold; bit 1 is always set. */
 #define HV_RFLAGS_ALLOWED	0x3f7fd5ULL
@@ -405,8 +405,7 @@ void hv_retire(struct hv_vcpu *v, u64 next_rip);	/* RIP, shadow, RF, TF */
 int hv_exit_cpuid(struct hv_vcpu *v);			/* section */
 int hv_exit_rdmsr(struct hv_vcpu *v);			/* section: HV_ENTER or HV_SLOW */
 int hv_exit_wrmsr(struct hv_vcpu *v);
-int hv_exit_rdmsr_slow(struct hv_vcpu *v);
-int hv_exit_wrmsr_slow(struct hv_vcpu *v);
+int hv_exit_msr_slow(struct hv_vcpu *v, bool write);
 int hv_exit_hlt(struct hv_vcpu *v);			/* section */
 int hv_exit_hypercall(struct hv_vcpu *v);		/* section */
 int hv_exit_xsetbv(struct hv_vcpu *v);			/* section */
@@ -416,6 +415,8 @@ int hv_exit_io(struct hv_vcpu *v, u16 port, u8 size, bool in, bool string, bool 
 int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access);
 int hv_exit_npf_fast(struct hv_vcpu *v, u64 gpa, u32 access);	/* section: doorbell, xAPIC page; else HV_SLOW */
 int hv_exit_insn(struct hv_vcpu *v);			/* slow: HV_EXIT_INSN with bytes */
+int hv_exit_skip(struct hv_vcpu *v);			/* section: the instruction does nothing (more) */
+int hv_exit_off(struct hv_vcpu *v);			/* section: virtualization is off on this CPU */
 int hv_exit_ud(struct hv_vcpu *v);			/* section */
 int hv_exit_gp(struct hv_vcpu *v);			/* section */
 int hv_exit_pause(struct hv_vcpu *v, u64 next_rip);	/* slow: a guest that spins */
@@ -439,12 +440,12 @@ struct hv_host_debug {
 };
 void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h);
 void hv_debug_restore_armed(const struct hv_host_debug *h);
-void hv_debug_set(struct hv_vcpu *v);		/* v->dr6 and dr7 have changed */
+void hv_debug_set(struct hv_vcpu *v);		/* v->debug.dr6 and dr7 have changed */
 static inline void hv_debug_load(struct hv_vcpu *v, struct hv_host_debug *h)
 {
 	h->saved = false;
 	h->dr7 = this_cpu_read(cpu_dr7);
-	if (unlikely((v->dr7 | h->dr7) & 0xff))
+	if (unlikely((v->debug.dr7 | h->dr7) & 0xff))
 		hv_debug_load_armed(v, h);
 }
 static inline void hv_debug_restore(const struct hv_host_debug *h)

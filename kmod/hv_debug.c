@@ -33,7 +33,7 @@ void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h)
 {
 	int i;
 
-	if (!(v->dr7 & DR7_ENABLES))
+	if (!(v->debug.dr7 & DR7_ENABLES))
 		return;
 	if (h->dr7 & DR7_ENABLES) {
 		h->saved = true;
@@ -41,7 +41,7 @@ void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h)
 			h->dr[i] = native_get_debugreg(i);
 	}
 	native_set_debugreg(7, DR7_ONES);
-	write_addresses(v->dr);
+	write_addresses(v->debug.dr);
 }
 
 void hv_debug_restore_armed(const struct hv_host_debug *h)
@@ -53,8 +53,8 @@ void hv_debug_restore_armed(const struct hv_host_debug *h)
 
 void hv_debug_set(struct hv_vcpu *v)
 {
-	v->dr6 = (v->dr6 & DR6_WRITABLE) | DR6_ONES;
-	v->dr7 = ((u32)v->dr7 & ~DR7_ZEROES) | DR7_ONES;
+	v->debug.dr6 = (v->debug.dr6 & DR6_WRITABLE) | DR6_ONES;
+	v->debug.dr7 = ((u32)v->debug.dr7 & ~DR7_ZEROES) | DR7_ONES;
 	hv_ops->set_debug(v);
 }
 
@@ -73,12 +73,12 @@ int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip)
 	if (hv_ops->get_cpl(v))
 		return hv_exit_gp(v);
 	hv_ops->get_debug(v);
-	if (v->dr7 & DR7_GD) {
+	if (v->debug.dr7 & DR7_GD) {
 		hv_queue_db(v, DR6_BD);
 		return HV_ENTER;
 	}
 	if (!write) {
-		val = dr < 4 ? v->dr[dr] : dr == 6 ? v->dr6 : v->dr7;
+		val = dr < 4 ? v->debug.dr[dr] : dr == 6 ? v->debug.dr6 : v->debug.dr7;
 		hv_write_gpr(v, gpr, val, wide ? 8 : 4);
 	} else {
 		val = v->regs.gpr[gpr];
@@ -87,11 +87,11 @@ int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip)
 		if (dr >= 6 && val >> 32)
 			return hv_exit_gp(v);
 		if (dr < 4)
-			v->dr[dr] = val;
+			v->debug.dr[dr] = val;
 		else if (dr == 6)
-			v->dr6 = val;
+			v->debug.dr6 = val;
 		else
-			v->dr7 = val;
+			v->debug.dr7 = val;
 		hv_debug_set(v);
 	}
 	hv_retire(v, next_rip);

@@ -91,8 +91,8 @@ static void exception_deliver(struct hv_vcpu *v)
 			v->cr2 = ev->exc_payload;
 		} else if (ev->exc_vector == X86_TRAP_DB) {
 			hv_ops->get_debug(v);
-			v->dr6 = (v->dr6 & ~0xfULL) | ev->exc_payload | DR6_FIXED;
-			v->dr7 &= ~DR7_GD;
+			v->debug.dr6 = (v->debug.dr6 & ~0xfULL) | ev->exc_payload | DR6_FIXED;
+			v->debug.dr7 &= ~DR7_GD;
 			hv_debug_set(v);
 		}
 	}

@@ -124,8 +124,7 @@ int hv_insn_length(struct hv_vcpu *v, bool atomic)
 	return 0;
 }
 
-/* Section: retire a whole instruction, or say that its length needs sleeping. */
-static int retire_here(struct hv_vcpu *v)
+int hv_exit_skip(struct hv_vcpu *v)
 {
 	int len = hv_insn_length(v, true);
 
@@ -202,19 +201,14 @@ int hv_exit_wrmsr(struct hv_vcpu *v)
 	return exit_msr(v, true, true);
 }
 
-int hv_exit_rdmsr_slow(struct hv_vcpu *v)
+int hv_exit_msr_slow(struct hv_vcpu *v, bool write)
 {
-	return exit_msr(v, false, false);
-}
-
-int hv_exit_wrmsr_slow(struct hv_vcpu *v)
-{
-	return exit_msr(v, true, false);
+	return exit_msr(v, write, false);
 }
 
 int hv_exit_hlt(struct hv_vcpu *v)
 {
-	int ret = retire_here(v);
+	int ret = hv_exit_skip(v);
 
 	if (ret != HV_ENTER)
 		return ret;
@@ -230,9 +224,10 @@ int hv_exit_hlt(struct hv_vcpu *v)
 /* The KVM hypercalls that the CPUID leaf announces (Documentation/virt/kvm/x86/hypercalls.rst). */
 int hv_exit_hypercall(struct hv_vcpu *v)
 {
-	u64 *gpr = v->regs.gpr, nr = gpr[HV_RAX], a0 = gpr[HV_RBX], a1 = gpr[HV_RCX],
-	    a2 = gpr[HV_RDX], a3 = gpr[HV_RSI];
 	bool wide = hv_in_64bit(v);
+	u64 *gpr = v->regs.gpr, mask = wide ? ~0ULL : U32_MAX, nr = gpr[HV_RAX] & mask;
+	u64 a0 = gpr[HV_RBX] & mask, a1 = gpr[HV_RCX] & mask, a2 = gpr[HV_RDX] & mask,
+	    a3 = gpr[HV_RSI] & mask;
 	struct hv_vcpu *t;
 	s64 res = -KVM_ENOSYS;
 	int ret, i, width;
@@ -240,13 +235,6 @@ int hv_exit_hypercall(struct hv_vcpu *v)
 	if (hv_ops->get_cpl(v)) {
 		res = -KVM_EPERM;
 		goto out;
-	}
-	if (!wide) {
-		nr = (u32)nr;
-		a0 = (u32)a0;
-		a1 = (u32)a1;
-		a2 = (u32)a2;
-		a3 = (u32)a3;
 	}
 	switch (nr) {
 	case KVM_HC_VAPIC_POLL_IRQ:
@@ -282,7 +270,7 @@ int hv_exit_hypercall(struct hv_vcpu *v)
 		break;
 	}
 out:
-	ret = retire_here(v);
+	ret = hv_exit_skip(v);
 	if (ret == HV_ENTER)
 		gpr[HV_RAX] = wide ? (u64)res : (u32)res;
 	return ret;
@@ -464,6 +452,18 @@ int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access)
 int hv_exit_insn(struct hv_vcpu *v)
 {
 	return mem_exit(v, HV_EXIT_INSN, 0, 0);
+}
+
+/*
+ * This CPU is going away, or the machine is.  Both marks: with the task's alone nobody would set
+ * the other, which is what cond_resched() reads.  Up to 5.10 tasks stay on such a CPU until it is
+ * stopped.
+ */
+int hv_exit_off(struct hv_vcpu *v)
+{
+	set_tsk_need_resched(current);
+	set_preempt_need_resched();
+	return hv_hw_lost() ? -EIO : HV_LOOP;
 }
 
 int hv_exit_shutdown(struct hv_vcpu *v)

@@ -20,14 +20,12 @@
 
 #define LVT_MODE(lvt)		((lvt) >> 8 & 7)
 #define LVT_TIMER_MODE(lvt)	((lvt) >> 17 & 3)	/* 3 is never stored */
-#define TIMER_ONESHOT		0
 #define TIMER_PERIODIC		1
 #define TIMER_DEADLINE		2
 
 /* Delivery modes, as in an LVT, ICR or MSI. */
 #define DM_FIXED	0
 #define DM_LOWEST	1
-#define DM_SMI		2
 #define DM_NMI		4
 #define DM_INIT		5
 #define DM_SIPI		6

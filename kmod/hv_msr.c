@@ -65,7 +65,7 @@ static const struct {
 	WORD(MSR_AMD64_SYSCFG, false, msrs.syscfg),
 	WORD(MSR_IA32_APICBASE, false, apic_base),
 	WORD(MSR_EFER, false, efer),
-	WORD(MSR_IA32_DEBUGCTLMSR, false, debugctl),
+	WORD(MSR_IA32_DEBUGCTLMSR, false, debug.debugctl),
 	WORD(MSR_IA32_TSC_ADJUST, false, clock.tsc_adjust),
 	WORD(MSR_KVM_WALL_CLOCK, false, clock.kvm_wall_clock),
 	WORD(MSR_KVM_WALL_CLOCK_NEW, false, clock.kvm_wall_clock),

@@ -145,16 +145,10 @@ int hv_set_xcr0(struct hv_vcpu *v, u64 xcr0)
 
 /* ---- reset ---- */
 
-void hv_vcpu_reset(struct hv_vcpu *v, bool init)
+void hv_segs_reset(struct hv_vcpu *v)
 {
-	u64 cd_nw = v->cr0 & (X86_CR0_CD | X86_CR0_NW);
 	struct hv_segs segs = {};
 	int i;
-
-	memset(&v->regs, 0, sizeof(v->regs));
-	v->regs.rip = 0xfff0;
-	v->regs.rflags = X86_EFLAGS_FIXED;
-	v->regs.gpr[HV_RDX] = hv_cpuid_signature(v->vm);
 
 	for (i = 0; i < HV_SEG_COUNT; i++) {
 		segs.seg[i].limit = 0xffff;
@@ -167,16 +161,23 @@ void hv_vcpu_reset(struct hv_vcpu *v, bool init)
 	segs.seg[HV_TR].attr = HV_SEG_P | 0xb;
 	segs.gdtr.limit = 0xffff;
 	segs.idtr.limit = 0xffff;
+	hv_ops->set_segs(v, &segs);
+}
 
+void hv_vcpu_reset(struct hv_vcpu *v, bool init)
+{
+	u64 cd_nw = v->cr0 & (X86_CR0_CD | X86_CR0_NW);
+
+	memset(&v->regs, 0, sizeof(v->regs));
+	v->regs.rip = 0xfff0;
+	v->regs.rflags = X86_EFLAGS_FIXED;
+	v->regs.gpr[HV_RDX] = hv_cpuid_signature(v->vm);
 	v->cr0 = X86_CR0_ET | (init ? cd_nw : X86_CR0_CD | X86_CR0_NW);
 	v->cr2 = 0;
 	v->cr3 = 0;
 	v->cr4 = 0;
 	v->efer = 0;
-	memset(v->dr, 0, sizeof(v->dr));
-	v->dr6 = 0xffff0ff0;
-	v->dr7 = 0x400;
-	v->debugctl = 0;
+	v->debug = (struct hv_debug){ .dr6 = 0xffff0ff0, .dr7 = 0x400 };
 	memset(&v->ev, 0, sizeof(v->ev));
 	atomic_set(&v->nmi_queued, 0);
 	v->pv_unhalt = false;
@@ -192,7 +193,7 @@ void hv_vcpu_reset(struct hv_vcpu *v, bool init)
 		memset(&v->mp, 0, sizeof(v->mp));
 		v->mp.state = v->id ? HV_MP_WAIT_SIPI : HV_MP_RUNNABLE;
 	}
-	hv_ops->set_segs(v, &segs);
+	hv_segs_reset(v);
 	hv_ops->set_control(v);
 	hv_debug_set(v);
 	hv_ops->set_shadow(v, 0);
@@ -245,14 +246,8 @@ void hv_state_get(struct hv_vcpu *v, u64 groups)
 			memcpy(c->pdpte, v->pdpte, sizeof(c->pdpte));
 	}
 	if (groups & HV_GROUP(HV_GROUP_DEBUG)) {
-		struct hv_debug *d = area(v, HV_GROUP_DEBUG);
-
 		hv_ops->get_debug(v);
-		memcpy(d->dr, v->dr, sizeof(d->dr));
-		d->dr6 = v->dr6;
-		d->dr7 = v->dr7;
-		d->debugctl = v->debugctl;
-		d->reserved = 0;
+		memcpy(area(v, HV_GROUP_DEBUG), &v->debug, sizeof(v->debug));
 	}
 	if (groups & HV_GROUP(HV_GROUP_MSRS)) {
 		hv_ops->get_msrs(v);
@@ -444,12 +439,7 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 		v->flushed_gen = 0;
 	}
 	if (HAS(HV_GROUP_DEBUG)) {
-		const struct hv_debug *d = COPY(HV_GROUP_DEBUG);
-
-		memcpy(v->dr, d->dr, sizeof(v->dr));
-		v->dr6 = d->dr6;
-		v->dr7 = d->dr7;
-		v->debugctl = d->debugctl;
+		memcpy(&v->debug, COPY(HV_GROUP_DEBUG), sizeof(v->debug));
 		hv_debug_set(v);
 	}
 	if (HAS(HV_GROUP_MSRS)) {

@@ -244,20 +244,6 @@ void lapic_timer_get(struct hv_lapic *l, struct hv_apic_timer *t)
 		t->pending = 0;
 }
 
-/* The registers have been replaced: run on from @current_count. */
-void lapic_timer_restore(struct hv_lapic *l, u32 current_count)
-{
-	u64 left = (u64)current_count << divide_shift(lapic_reg(l, APIC_TDCR));
-
-	lapic_timer_stop(l);
-	if (timer_mode(l) == TIMER_DEADLINE)
-		return;
-	l->period = full_period(l);
-	if (left && l->period)
-		l->target = ktime_get_ns() + min(left, l->period);
-	timer_arm(l);
-}
-
 void lapic_timer_set(struct hv_lapic *l, const struct hv_apic_timer *t)
 {
 	lapic_timer_stop(l);
@@ -269,4 +255,14 @@ void lapic_timer_set(struct hv_lapic *l, const struct hv_apic_timer *t)
 	if (t->pending)
 		lapic_local_deliver(l, APIC_LVTT, l->v);
 	timer_arm(l);
+}
+
+/* The registers have been replaced: run on from @current_count. */
+void lapic_timer_restore(struct hv_lapic *l, u32 current_count)
+{
+	struct hv_apic_timer t = {
+		.remaining_ns = (u64)current_count << divide_shift(lapic_reg(l, APIC_TDCR)),
+	};
+
+	lapic_timer_set(l, &t);
 }

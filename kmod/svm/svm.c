@@ -270,7 +270,7 @@ void svm_vcpu_put(struct hv_vcpu *v)
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
 		svm_load_tsc_aux(sv, sv->host_tsc_aux);
 	/* DR6 is the one debug register that the exit leaves to us. */
-	if (unlikely(v->dr6 != DR6_RESERVED))
+	if (unlikely(v->debug.dr6 != DR6_RESERVED))
 		asm volatile("mov %0, %%db6" :: "r" ((unsigned long)DR6_RESERVED));
 }
 

@@ -152,9 +152,9 @@ bool svm_nmi_step_done(struct svm_vcpu *sv)
 	sv->nmi_step = false;
 	if (!(c->dr6 & DR_STEP) || sv->nmi_step_tf)
 		return false;
-	c->dr6 = (c->dr6 & ~(u64)DR_STEP) | (sv->v.dr6 & DR_STEP);
+	c->dr6 = (c->dr6 & ~(u64)DR_STEP) | (sv->v.debug.dr6 & DR_STEP);
 	svm_dirty(c, SVM_CLEAN_DRX);
-	return !(c->dr6 & ~sv->v.dr6 & 0xf);
+	return !(c->dr6 & ~sv->v.debug.dr6 & 0xf);
 }
 
 void svm_update_tpr(struct hv_vcpu *v)

@@ -31,15 +31,6 @@ static bool know_next_rip(struct hv_vcpu *v)
 	return true;
 }
 
-/* An instruction that does nothing here. */
-static int skip(struct hv_vcpu *v)
-{
-	if (!know_next_rip(v))
-		return HV_SLOW;
-	hv_retire(v, v->next_rip);
-	return HV_ENTER;
-}
-
 /* ---- control and debug registers ---- */
 
 /* HV_ENTER and the instruction in @in, or what else to do. */
@@ -197,7 +188,9 @@ static int exit_shutdown(struct hv_vcpu *v)
 {
 	/* APM 15.14.3: the VMCB's state is undefined now. */
 	svm_vmcb_init(to_svm(v));
+	hv_segs_reset(v);
 	svm_set_control(v);
+	svm_set_msrs(v);
 	svm_set_debug(v);
 	return hv_exit_shutdown(v);
 }
@@ -254,7 +247,7 @@ static __always_inline int dispatch(struct hv_vcpu *v, u32 code)
 		return exit_exception(v, code & 0x1f);
 	case SVM_EXIT_WBINVD:
 	case SVM_EXIT_INVD:	/* guest memory is coherent, and INVD would not be kind */
-		return skip(v);
+		return hv_exit_skip(v);
 	case SVM_EXIT_RDPMC:	/* no counters: every index is out of range */
 		return hv_exit_gp(v);
 	case SVM_EXIT_RSM:	/* never in SMM */
@@ -282,12 +275,7 @@ static __always_inline int dispatch(struct hv_vcpu *v, u32 code)
 	case SVM_EXIT_INVALID:
 		return exit_invalid(v);
 	case SVM_EXIT_NO_SVM:
-		/* This CPU is going away, or the machine is.  Both marks: with the task's
-		 * alone nobody would set the other, which is what cond_resched() reads.
-		 * Up to 5.10 tasks stay on such a CPU until it is stopped. */
-		set_tsk_need_resched(current);
-		set_preempt_need_resched();
-		return hv_hw_lost() ? -EIO : HV_LOOP;
+		return hv_exit_off(v);
 	}
 	return unexpected(v);
 }
@@ -318,7 +306,7 @@ int svm_slow_exit(struct hv_vcpu *v)
 	case SVM_EXIT_NPF:
 		return npf_slow(v);
 	case SVM_EXIT_MSR:
-		return c->exit_info1 & 1 ? hv_exit_wrmsr_slow(v) : hv_exit_rdmsr_slow(v);
+		return hv_exit_msr_slow(v, c->exit_info1 & 1);
 	case SVM_EXIT_TASK_SWITCH:
 		return hv_exit_insn(v);
 	}

@@ -36,11 +36,10 @@
 #define PAUSE_COUNT	3000
 #define PAUSE_THRESHOLD	128
 
-/* After this the VMCB runs a CPU just reset; the front end then sets its state. */
+/* The caller then sets the guest's state. */
 void svm_vmcb_init(struct svm_vcpu *sv)
 {
 	struct svm_vmcb *c = sv->vmcb;
-	struct svm_seg data = { .attr = 0x93, .limit = 0xffff };
 
 	memset(c, 0, sizeof(*c));
 	c->intercept[SVM_IC_CR] = IC_CR;
@@ -63,18 +62,7 @@ void svm_vmcb_init(struct svm_vcpu *sv)
 	c->ncr3 = __sme_set(hv_mmu_root_pa(sv->v.vm));
 	c->tsc_offset = sv->v.tsc_offset_hw;
 
-	c->es = c->ss = c->ds = c->fs = c->gs = data;
-	c->cs = data;
-	c->cs.attr = 0x9b;
-	c->gdtr.limit = c->idtr.limit = 0xffff;
-	c->ldtr = (struct svm_seg){ .attr = 0x82, .limit = 0xffff };
-	c->tr = (struct svm_seg){ .attr = 0x8b, .limit = 0xffff };
-	c->dr6 = DR6_RESERVED;
-	c->dr7 = 0x400;
-	c->g_pat = 0x0007040600070406ULL;
 	c->rflags = X86_EFLAGS_FIXED;
-	c->cr0 = X86_CR0_ET;
-	c->efer = EFER_SVME;
 
 	sv->asid_gen = 0;
 	sv->injected = 0;
@@ -219,19 +207,19 @@ void svm_get_debug(struct hv_vcpu *v)
 {
 	struct svm_vmcb *c = to_svm(v)->vmcb;
 
-	v->dr6 = c->dr6;
-	v->dr7 = c->dr7;
+	v->debug.dr6 = c->dr6;
+	v->debug.dr7 = c->dr7;
 	/* A step of our own is not the guest's business. */
 	if (to_svm(v)->nmi_step)
-		v->dr6 &= ~(u64)DR_STEP;
+		v->debug.dr6 &= ~(u64)DR_STEP;
 }
 
 void svm_set_debug(struct hv_vcpu *v)
 {
 	struct svm_vmcb *c = to_svm(v)->vmcb;
 
-	c->dr6 = v->dr6;
-	c->dr7 = v->dr7;
+	c->dr6 = v->debug.dr6;
+	c->dr7 = v->debug.dr7;
 	svm_dirty(c, SVM_CLEAN_DRX);
 }
 

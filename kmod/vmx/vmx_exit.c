@@ -124,12 +124,6 @@ static int exit_io(struct hv_vcpu *v)
 			  qual & BIT(5), v->next_rip);
 }
 
-static int skip(struct hv_vcpu *v)
-{
-	hv_retire(v, v->next_rip);
-	return HV_ENTER;
-}
-
 static int entry_failed(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
@@ -144,11 +138,8 @@ int vmx_fast_exit(struct hv_vcpu *v)
 	u32 code = v->exit_code;
 
 	trace_hv_exit(v, code, vx->qual, vx->vectoring);
-	if (unlikely(code == VMX_EXIT_NO_VMX)) {
-		/* This CPU is going away, or the machine is. */
-		set_tsk_need_resched(current);
-		return hv_hw_lost() ? -EIO : HV_LOOP;
-	}
+	if (unlikely(code == VMX_EXIT_NO_VMX))
+		return hv_exit_off(v);
 	if (unlikely(code & (VMX_EXIT_FAILED | VMX_EXIT_INSN_ERROR)))
 		return entry_failed(v);
 
@@ -210,7 +201,7 @@ int vmx_fast_exit(struct hv_vcpu *v)
 		return hv_exit_xsetbv(v);
 	case EXIT_REASON_WBINVD:
 	case EXIT_REASON_INVD:	/* guest memory is coherent, and INVD would not be kind */
-		return skip(v);
+		return hv_exit_skip(v);
 	case EXIT_REASON_PAUSE_INSTRUCTION:
 		return HV_SLOW;
 	case EXIT_REASON_RDPMC:	/* no counters: every index is out of range */
@@ -238,9 +229,8 @@ int vmx_slow_exit(struct hv_vcpu *v)
 	case EXIT_REASON_EPT_VIOLATION:
 		return ept_slow(v);
 	case EXIT_REASON_MSR_READ:
-		return hv_exit_rdmsr_slow(v);
 	case EXIT_REASON_MSR_WRITE:
-		return hv_exit_wrmsr_slow(v);
+		return hv_exit_msr_slow(v, v->exit_code == EXIT_REASON_MSR_WRITE);
 	case EXIT_REASON_PAUSE_INSTRUCTION:
 		return hv_exit_pause(v, v->next_rip);
 	}

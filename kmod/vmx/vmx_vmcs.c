@@ -192,12 +192,12 @@ void vmx_set_control(struct hv_vcpu *v)
 
 void vmx_get_debug(struct hv_vcpu *v)
 {
-	v->dr7 = vmcs_read(GUEST_DR7);
+	v->debug.dr7 = vmcs_read(GUEST_DR7);
 }
 
 void vmx_set_debug(struct hv_vcpu *v)
 {
-	vmcs_write(GUEST_DR7, v->dr7);
+	vmcs_write(GUEST_DR7, v->debug.dr7);
 }
 
 /* ---- MSRs ---- */
