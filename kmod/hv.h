@@ -314,7 +314,6 @@ bool hv_hw_lost(void);			/* switched off for reboot: nothing can run again */
 
 /* hv_vm.c */
 long hv_vm_create(const struct hv_create_vm *args);	/* fd or -errno */
-void hv_vm_get(struct hv_vm *vm);
 void hv_vm_put(struct hv_vm *vm);
 void hv_vm_kick_all(struct hv_vm *vm, int req);
 static inline struct hv_vcpu *hv_vm_vcpu(struct hv_vm *vm, u32 id)
@@ -411,8 +410,9 @@ int hv_exit_hypercall(struct hv_vcpu *v);		/* section */
 int hv_exit_xsetbv(struct hv_vcpu *v);			/* section */
 /* section: @next_rip is the RIP after the instruction (both vendors know it) */
 int hv_exit_io(struct hv_vcpu *v, u16 port, u8 size, bool in, bool string, bool rep, u64 next_rip);
-/* slow: second-stage fault; @access HV_ACCESS_*; bytes may be in v->insn */
-int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access);
+/* slow: second-stage fault; @access HV_ACCESS_*; bytes may be in v->insn; @delivering: under the
+ * delivery of an event, so not an instruction's */
+int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access, bool delivering);
 int hv_exit_npf_fast(struct hv_vcpu *v, u64 gpa, u32 access);	/* section: doorbell, xAPIC page; else HV_SLOW */
 int hv_exit_insn(struct hv_vcpu *v);			/* slow: HV_EXIT_INSN with bytes */
 int hv_exit_skip(struct hv_vcpu *v);			/* section: the instruction does nothing (more) */
@@ -473,8 +473,6 @@ int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic);
 
 /* hv_fpu.c */
 int hv_fpu_setup(void);				/* xsave size, xcr0 mask into hv_host */
-int hv_fpu_create(struct hv_vcpu *v);
-void hv_fpu_destroy(struct hv_vcpu *v);
 void hv_fpu_reset(struct hv_vcpu *v, bool init);
 void hv_fpu_enter(struct hv_vcpu *v);		/* section: guest XSAVE, XCR0, PKRU in */
 void hv_fpu_leave(struct hv_vcpu *v);		/* section: out, host's back */

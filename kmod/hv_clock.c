@@ -291,11 +291,7 @@ static enum hrtimer_restart resample(struct hrtimer *t)
 
 static u64 run_delay(void)
 {
-#ifdef CONFIG_SCHED_INFO
 	return current->sched_info.run_delay;
-#else
-	return 0;
-#endif
 }
 
 void hv_clock_steal_look(struct hv_vcpu *v)

@@ -26,12 +26,7 @@ int hv_code_mode(struct hv_vcpu *v)
 
 bool hv_in_64bit(struct hv_vcpu *v)
 {
-	struct hv_seg cs;
-
-	if (!(v->efer & EFER_LMA))
-		return false;
-	hv_ops->get_seg(v, HV_CS, &cs);
-	return cs.attr & HV_SEG_L;
+	return (v->efer & EFER_LMA) && hv_code_mode(v) == 64;
 }
 
 static u64 edx_eax(const struct hv_vcpu *v)
@@ -419,19 +414,20 @@ int hv_exit_npf_fast(struct hv_vcpu *v, u64 gpa, u32 access)
 	return npf_device(v, gpa, access, true);
 }
 
-int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access)
+int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access, bool delivering)
 {
 	int ret;
 
 	v->stat[HV_STAT_NPF]++;
 	trace_hv_page_fault(v, gpa, access);
-	ret = npf_device(v, gpa, access, false);
+	ret = delivering ? HV_SLOW : npf_device(v, gpa, access, false);
 	if (ret != HV_SLOW)
 		return ret == HV_ENTER ? HV_LOOP : ret;
 	if (v->ev.exc_flags & HV_EXC_PENDING)	/* the fetch faulted */
 		return HV_LOOP;
+	/* A stack or table in device memory: no instruction could be emulated. */
 	if ((gpa & PAGE_MASK) == hv_lapic_gpa(v))
-		return mem_exit(v, HV_EXIT_APIC, gpa, access);
+		return delivering ? hv_ops->unexpected(v) : mem_exit(v, HV_EXIT_APIC, gpa, access);
 
 	ret = hv_mmu_fault(v, gpa, access);
 	switch (ret) {
@@ -440,7 +436,7 @@ int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access)
 		return HV_LOOP;
 	case HV_FAULT_MMIO:
 		v->stat[HV_STAT_MMIO]++;
-		return mem_exit(v, HV_EXIT_MMIO, gpa, access);
+		return delivering ? hv_ops->unexpected(v) : mem_exit(v, HV_EXIT_MMIO, gpa, access);
 	}
 	v->run->fault.gpa = gpa;
 	v->run->fault.access = access;

@@ -83,19 +83,6 @@ int hv_fpu_setup(void)
 	return 0;
 }
 
-int hv_fpu_create(struct hv_vcpu *v)
-{
-	/* kmalloc aligns powers of two to their size; XSAVE wants 64 bytes. */
-	v->xsave = hv_alloc(roundup_pow_of_two(hv_host.xsave_size));
-	return v->xsave ? 0 : -ENOMEM;
-}
-
-void hv_fpu_destroy(struct hv_vcpu *v)
-{
-	hv_free(v->xsave);
-	v->xsave = NULL;
-}
-
 /* SDM vol. 3 table 10-1: INIT leaves all of it alone. */
 void hv_fpu_reset(struct hv_vcpu *v, bool init)
 {

@@ -169,15 +169,6 @@ int hv_msr_read(struct hv_vcpu *v, u32 msr, u64 *data, bool atomic)
 	return 0;
 }
 
-static int lapic_result(struct hv_vcpu *v, int ret)
-{
-	if (ret < 0)
-		return HV_MSR_GP;
-	if (ret == HV_USER)
-		v->eoi_pending = true;
-	return 0;
-}
-
 /* Values that do more than stand there, or are refused; set-up, so it may sleep. */
 static int write_slow(struct hv_vcpu *v, u32 msr, u64 data)
 {
@@ -271,9 +262,16 @@ static int write_slow(struct hv_vcpu *v, u32 msr, u64 data)
 
 int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic)
 {
+	int ret;
+
 	switch (msr) {
 	case 0x800 ... 0x8ff:
-		return lapic_result(v, hv_lapic_msr_write(v, msr, data));
+		ret = hv_lapic_msr_write(v, msr, data);
+		if (ret < 0)
+			return HV_MSR_GP;
+		if (ret == HV_USER)
+			v->eoi_pending = true;
+		return 0;
 	case MSR_IA32_TSC_DEADLINE:
 		if (!v->vm->guest_tsc_deadline)
 			return HV_MSR_GP;

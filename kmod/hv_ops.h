@@ -31,6 +31,9 @@ HV_OP(int, fast_exit, (struct hv_vcpu *v))
 /* Interrupts on, may sleep; for an exit that fast_exit called HV_SLOW. */
 HV_OP(int, slow_exit, (struct hv_vcpu *v))
 
+/* Section or not: an exit, or what it did, that was not foreseen; HV_EXIT_INTERNAL. */
+HV_OP(int, unexpected, (struct hv_vcpu *v))
+
 /* State; with the vCPU loaded, outside the section unless said otherwise. */
 HV_OP(void, get_segs, (struct hv_vcpu *v, struct hv_segs *s))
 HV_OP(void, set_segs, (struct hv_vcpu *v, const struct hv_segs *s))

@@ -455,8 +455,8 @@ void hv_vcpu_destroy(struct hv_vcpu *v)
 {
 	hv_lapic_destroy(v);
 	hv_ops->vcpu_destroy(v);
-	hv_fpu_destroy(v);
 	vfree(v->run);
+	hv_free(v->xsave);
 	hv_free(v->scratch);
 	hv_free(v);
 	atomic_dec(&hv_count_vcpus);
@@ -485,7 +485,9 @@ int hv_vcpu_create(struct hv_vm *vm, u32 id)
 
 	v->run = __vmalloc(hv_host.run_size, HV_GFP_MAPPED | __GFP_ZERO);
 	v->scratch = hv_alloc(hv_host.run_size);
-	ret = v->run && v->scratch ? hv_fpu_create(v) : -ENOMEM;
+	/* kmalloc aligns powers of two to their size; XSAVE wants 64 bytes. */
+	v->xsave = hv_alloc(roundup_pow_of_two(hv_host.xsave_size));
+	ret = v->run && v->scratch && v->xsave ? 0 : -ENOMEM;
 	if (!ret)
 		ret = hv_ops->vcpu_create(v);
 	if (!ret)
@@ -498,7 +500,7 @@ int hv_vcpu_create(struct hv_vm *vm, u32 id)
 	hv_vcpu_reset(v, false);
 	vcpu_put(v);
 
-	hv_vm_get(vm);
+	refcount_inc(&vm->users);
 	/* Delivery wants to see it: its APIC is in the map since the reset. */
 	smp_store_release(&vm->vcpu[id], v);
 	smp_store_release(&vm->nvcpus, vm->nvcpus + 1);

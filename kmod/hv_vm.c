@@ -12,11 +12,6 @@
 #include <linux/nospec.h>
 #include "hv.h"
 
-void hv_vm_get(struct hv_vm *vm)
-{
-	refcount_inc(&vm->users);
-}
-
 static void vm_destroy(struct hv_vm *vm)
 {
 	int i;

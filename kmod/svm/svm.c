@@ -8,12 +8,6 @@
  */
 #include "svm_vmcb.h"
 
-#ifndef MSR_VM_CR
-#define MSR_VM_CR		0xc0010114
-#endif
-#ifndef MSR_VM_HSAVE_PA
-#define MSR_VM_HSAVE_PA		0xc0010117
-#endif
 #define VM_CR_SVMDIS		BIT(4)
 #define TSC_RATIO_ONE		BIT_ULL(32)
 

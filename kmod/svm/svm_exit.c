@@ -9,7 +9,7 @@
 #include "svm_vmcb.h"
 #include "../hv_trace.h"
 
-static int unexpected(struct hv_vcpu *v)
+int svm_unexpected(struct hv_vcpu *v)
 {
 	struct svm_vmcb *c = to_svm(v)->vmcb;
 
@@ -123,7 +123,7 @@ static int exit_exception(struct hv_vcpu *v, u8 vector)
 		hv_machine_check();
 		return HV_LOOP;
 	}
-	return unexpected(v);
+	return svm_unexpected(v);
 }
 
 /* ---- page faults of the second stage ---- */
@@ -151,18 +151,6 @@ static int npf_fast(struct hv_vcpu *v)
 	if (unlikely(c->exit_int_info & HV_EV_VALID))
 		return HV_SLOW;
 	return hv_exit_npf_fast(v, c->exit_info2, access);
-}
-
-static int npf_slow(struct hv_vcpu *v)
-{
-	struct svm_vmcb *c = to_svm(v)->vmcb;
-	int ret = hv_exit_npf(v, c->exit_info2, npf_access(c));
-
-	if (unlikely(c->exit_int_info & HV_EV_VALID) && ret == HV_USER &&
-	    (v->run->exit_reason == HV_EXIT_MMIO || v->run->exit_reason == HV_EXIT_APIC))
-		/* A stack or table in device memory: no instruction could be emulated. */
-		return unexpected(v);
-	return ret;
 }
 
 /* ---- the switch ---- */
@@ -277,7 +265,7 @@ static __always_inline int dispatch(struct hv_vcpu *v, u32 code)
 	case SVM_EXIT_NO_SVM:
 		return hv_exit_off(v);
 	}
-	return unexpected(v);
+	return svm_unexpected(v);
 }
 
 int svm_fast_exit(struct hv_vcpu *v)
@@ -304,7 +292,7 @@ int svm_slow_exit(struct hv_vcpu *v)
 
 	switch (code) {
 	case SVM_EXIT_NPF:
-		return npf_slow(v);
+		return hv_exit_npf(v, c->exit_info2, npf_access(c), c->exit_int_info & HV_EV_VALID);
 	case SVM_EXIT_MSR:
 		return hv_exit_msr_slow(v, c->exit_info1 & 1);
 	case SVM_EXIT_TASK_SWITCH:

@@ -40,15 +40,6 @@ enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8 };
 
 /* ---- what this CPU can do ---- */
 
-static bool unusable_host(void)
-{
-#ifdef X86_FEATURE_FRED
-	return boot_cpu_has(X86_FEATURE_FRED);
-#else
-	return false;
-#endif
-}
-
 /*
  * Allowed settings of a control MSR: low word must be one, high word may be one.
  * Returns what is needed and what of the rest there is, or 0.
@@ -183,10 +174,12 @@ int vmx_setup(void)
 	unsigned int i;
 	int cpu;
 
-	if (unusable_host()) {
+#ifdef X86_FEATURE_FRED
+	if (boot_cpu_has(X86_FEATURE_FRED)) {
 		pr_err("hv: this kernel takes its interrupts by FRED; boot with fred=off\n");
 		return -ENODEV;
 	}
+#endif
 	if (!find_capabilities()) {
 		pr_err("hv: this CPU's VMX lacks EPT, unrestricted guest or virtual NMIs\n");
 		return -ENODEV;

@@ -21,7 +21,7 @@
 #define EXIT_REASON_TPAUSE	68
 #endif
 
-static int unexpected(struct hv_vcpu *v)
+int vmx_unexpected(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 
@@ -76,7 +76,7 @@ static int exit_exception(struct hv_vcpu *v)
 	case X86_TRAP_MC:
 		return HV_LOOP;		/* the same */
 	}
-	return unexpected(v);
+	return vmx_unexpected(v);
 }
 
 /* ---- page faults of the second stage ---- */
@@ -99,18 +99,6 @@ static int ept_fast(struct hv_vcpu *v)
 	if (unlikely(vx->qual & QUAL_NMI_UNBLOCKED))
 		vmx_set_nmi_masked(v, true);
 	return hv_exit_npf_fast(v, vmcs_read(GUEST_PHYSICAL_ADDRESS), ept_access(vx->qual));
-}
-
-static int ept_slow(struct hv_vcpu *v)
-{
-	struct vmx_vcpu *vx = to_vmx(v);
-	int ret = hv_exit_npf(v, vmcs_read(GUEST_PHYSICAL_ADDRESS), ept_access(vx->qual));
-
-	if (unlikely(vx->vectoring & HV_EV_VALID) && ret == HV_USER &&
-	    (v->run->exit_reason == HV_EXIT_MMIO || v->run->exit_reason == HV_EXIT_APIC))
-		/* A stack or table in device memory: no instruction could be emulated. */
-		return unexpected(v);
-	return ret;
 }
 
 /* ---- the switch ---- */
@@ -173,7 +161,7 @@ int vmx_fast_exit(struct hv_vcpu *v)
 	case EXIT_REASON_GDTR_IDTR:	/* neither is asked for */
 	case EXIT_REASON_LDTR_TR:
 	case EXIT_REASON_EPT_MISCONFIG:
-		return unexpected(v);
+		return vmx_unexpected(v);
 	}
 
 	/* The rest are instructions, whose length the CPU tells. */
@@ -219,15 +207,18 @@ int vmx_fast_exit(struct hv_vcpu *v)
 	case EXIT_REASON_TPAUSE:
 		return hv_exit_ud(v);
 	}
-	return unexpected(v);
+	return vmx_unexpected(v);
 }
 
 /* Only what vmx_fast_exit() called HV_SLOW comes here. */
 int vmx_slow_exit(struct hv_vcpu *v)
 {
+	struct vmx_vcpu *vx = to_vmx(v);
+
 	switch ((u32)v->exit_code) {
 	case EXIT_REASON_EPT_VIOLATION:
-		return ept_slow(v);
+		return hv_exit_npf(v, vmcs_read(GUEST_PHYSICAL_ADDRESS), ept_access(vx->qual),
+				   vx->vectoring & HV_EV_VALID);
 	case EXIT_REASON_MSR_READ:
 	case EXIT_REASON_MSR_WRITE:
 		return hv_exit_msr_slow(v, v->exit_code == EXIT_REASON_MSR_WRITE);
