@@ -358,6 +358,8 @@ int hv_set_cr0(struct hv_vcpu *v, u64 cr0);		/* section: 0 or -EINVAL (#GP) */
 int hv_set_cr4(struct hv_vcpu *v, u64 cr4);
 int hv_set_efer(struct hv_vcpu *v, u64 efer);
 int hv_set_xcr0(struct hv_vcpu *v, u64 xcr0);
+/* What of SPEC_CTRL a guest may set. */
+#define HV_SPEC_CTRL	((u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD))
 static inline bool hv_zero(const void *p, size_t n)
 {
 	return !memchr_inv(p, 0, n);
@@ -394,8 +396,7 @@ static inline bool hv_pae_paging(const struct hv_vcpu *v)
 /* hv_event.c, section */
 bool hv_event_done(struct hv_vcpu *v, u32 ours, u32 info, u32 error);
 int hv_events_enter(struct hv_vcpu *v);		/* HV_ENTER: inject done; HV_USER: EXTINT, WINDOW */
-void hv_queue_exception(struct hv_vcpu *v, u8 vector);
-void hv_queue_exception_error(struct hv_vcpu *v, u8 vector, u32 error);
+void hv_queue_exception(struct hv_vcpu *v, u8 vector);	/* error code, if any, 0 */
 void hv_queue_pf(struct hv_vcpu *v, u64 address, u32 error);
 void hv_queue_db(struct hv_vcpu *v, u64 dr6);
 void hv_retire(struct hv_vcpu *v, u64 next_rip);	/* RIP, shadow, RF, TF */
@@ -415,14 +416,14 @@ int hv_exit_io(struct hv_vcpu *v, u16 port, u8 size, bool in, bool string, bool 
 int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access, bool delivering);
 int hv_exit_npf_fast(struct hv_vcpu *v, u64 gpa, u32 access);	/* section: doorbell, xAPIC page; else HV_SLOW */
 int hv_exit_insn(struct hv_vcpu *v);			/* slow: HV_EXIT_INSN with bytes */
-int hv_exit_skip(struct hv_vcpu *v);			/* section: the instruction does nothing (more) */
-int hv_exit_off(struct hv_vcpu *v);			/* section: virtualization is off on this CPU */
+int hv_exit_skip(struct hv_vcpu *v);		/* section: an instruction without effect */
+int hv_exit_off(struct hv_vcpu *v);		/* section: SVM or VMX is off on this CPU */
 int hv_exit_ud(struct hv_vcpu *v);			/* section */
 int hv_exit_gp(struct hv_vcpu *v);			/* section */
 int hv_exit_pause(struct hv_vcpu *v, u64 next_rip);	/* slow: a guest that spins */
+#define HV_CR0_LMSW	(-1)
 int hv_exit_write_cr(struct hv_vcpu *v, int cr, u64 val, u64 next_rip);	/* section: 0, 4, 8 */
 int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip);	/* section */
-u64 hv_lmsw(const struct hv_vcpu *v, u16 val);		/* the new CR0 */
 void hv_write_gpr(struct hv_vcpu *v, int n, u64 val, int size);	/* as MOV of 2, 4, 8 bytes */
 void hv_machine_check(void);				/* section: one struck in the guest */
 int hv_exit_shutdown(struct hv_vcpu *v);
@@ -431,13 +432,17 @@ int hv_exit_fail(struct hv_vcpu *v, u32 reason, u64 code, u64 i0, u64 i1, u64 i2
  * in the section the caller then says HV_SLOW; outside it #PF or #GP is queued */
 int hv_insn_length(struct hv_vcpu *v, bool atomic);
 int hv_code_mode(struct hv_vcpu *v);		/* section: 16, 32, 64 */
-bool hv_in_64bit(struct hv_vcpu *v);		/* section */
+static inline bool hv_in_64bit(struct hv_vcpu *v)
+{
+	return (v->efer & EFER_LMA) && hv_code_mode(v) == 64;
+}
 
 /* hv_debug.c, section: around an entry, if either side has breakpoints armed */
 struct hv_host_debug {
 	u64 dr[4], dr7;
 	bool saved;			/* dr[] */
 };
+#define DR7_GD	BIT_ULL(13)
 void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h);
 void hv_debug_restore_armed(const struct hv_host_debug *h);
 void hv_debug_set(struct hv_vcpu *v);		/* v->debug.dr6 and dr7 have changed */
@@ -492,9 +497,9 @@ static inline const struct hv_slots *hv_slots(struct hv_vm *vm)
 	return srcu_dereference(vm->slots, &vm->srcu);
 }
 void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn);
-/* Guest-physical memory from the vCPU's process, vm->srcu held.  0 or -EFAULT.
+/* Guest-physical memory from the vCPU's process, vm->srcu held; @atomic: section.  0 or -EFAULT.
  * The only way the module reads or writes guest memory; writes mark the log. */
-int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic);	/* @atomic: section */
+int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic);
 int hv_guest_read_entry(struct hv_vm *vm, u64 gpa, u64 *e, size_t size, bool atomic);
 int hv_guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len);	/* may sleep */
 

@@ -6,26 +6,19 @@
  * Documentation/virt/kvm/x86/{msr,timekeeping}.rst and cpuid.rst for the
  * paravirtual MSRs.
  *
- * TSC: guest TSC = host TSC + VM's base + vCPU's offset, at the host's rate.
- * vCPUs start with offset 0, so their TSCs agree exactly, also when one is
- * started later.  A write by the guest is taken literally (TSC_ADJUST moves by
- * the same amount): guessing that two writes were meant to be equal is needed
- * only where TSCs start out different.
+ * TSC: guest TSC = host TSC + VM's base + vCPU's offset, at the host's rate.  Offsets start as 0, so
+ * vCPUs' TSCs agree exactly.  A write by the guest is taken literally (TSC_ADJUST moves by the same
+ * amount): guessing that two were meant to be equal is needed only where TSCs start out different.
  *
  * kvmclock is one of two things.
- *   Linear, while the host itself keeps time by the TSC: one line over the host
- *   TSC for the whole VM, laid down when the VM is made.  Every vCPU's page
- *   describes the same line, so no order of updates and no migration can show a
- *   step back.  Like CLOCK_MONOTONIC_RAW it does not follow the host's NTP.  The
- *   stable bit says that any vCPU's page serves all, which is so while their TSC
- *   offsets are equal.
- *   Sampled, when the host has found its TSC wanting: each page is a sample of
- *   host boot time, renewed when the vCPU comes to another CPU and every quarter
- *   second; if the TSC ran ahead of it, the page's slope is lowered for a while
- *   instead of the time being set back.  A VM that became sampled stays so.
+ *   Linear, while the host itself keeps time by the TSC: one line over the host TSC for the whole
+ *   VM.  Every vCPU's page describes it, so no order of updates and no migration can show a step
+ *   back.  Like CLOCK_MONOTONIC_RAW it does not follow the host's NTP.  The stable bit says that
+ *   any vCPU's page serves all, which is so while their TSC offsets are equal.
+ *   Sampled, when the host has found its TSC wanting: each page is a sample of host boot time,
+ *   renewed when the vCPU comes to another CPU and every quarter second; if the TSC ran ahead of
+ *   it, the page's slope is lowered for a while.  A VM that became sampled stays so.
  * Time that the host was suspended is added to both: a step forward.
- *
- * Guest memory is written through hv_guest_write() only.
  */
 #include <linux/clocksource.h>
 #include <linux/pvclock_gtod.h>

@@ -24,7 +24,8 @@ static const struct rule {
 	u32 allow[4];
 } rules[] = {
 	{ 0x1, 0, { ANY, ANY,
-		/* SSE3 PCLMUL SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND */
+		/* SSE3 PCLMUL SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C
+		 * RDRAND */
 		F(0) | F(1) | F(9) | F(12) | F(13) | F(17) | F(19) | F(20) | F(22) | F(23) | F(25) |
 		F(26) | F(28) | F(29) | F(30),
 		/* FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFLUSH
@@ -32,15 +33,15 @@ static const struct rule {
 		(0x07ffffffu & ~(F(10) | F(18) | F(20) | F(21) | F(22))) | F(28) } },
 	{ 0x6, 0, { 0, 0, 0, 0 } },
 	{ 0x7, 0, { ANY,
-		/* FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS INVPCID AVX512F DQ RDSEED ADX SMAP IFMA CLFLUSHOPT
-		 * CLWB CD SHA BW VL */
+		/* FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS INVPCID AVX512F DQ RDSEED ADX SMAP IFMA
+		 * CLFLUSHOPT CLWB CD SHA BW VL */
 		F(0) | F(3) | F(5) | F(7) | F(8) | F(9) | F(10) | F(16) | F(17) | F(18) | F(19) |
 		F(20) | F(21) | F(23) | F(24) | F(28) | F(29) | F(30) | F(31),
 		/* AVX512_VBMI UMIP PKU VBMI2 GFNI VAES VPCLMUL VNNI BITALG VPOPCNTDQ LA57 RDPID
 		 * MOVDIRI MOVDIR64B */
 		F(1) | F(2) | F(3) | F(6) | F(8) | F(9) | F(10) | F(11) | F(12) | F(14) | F(16) |
 		F(22) | F(27) | F(28),
-		/* FSRM AVX512_VP2INTERSECT SERIALIZE; IBRS with IBPB, STIBP, SSBD, where Intel has them */
+		/* FSRM AVX512_VP2INTERSECT SERIALIZE; Intel's IBRS with IBPB, STIBP, SSBD */
 		F(4) | F(8) | F(14) | F(26) | F(27) | F(31) } },
 	/* AVX_VNNI AVX512_BF16 FZRM FSRS FSRC */
 	{ 0x7, 1, { F(4) | F(5) | F(10) | F(11) | F(12), 0, 0, 0 } },
@@ -49,11 +50,13 @@ static const struct rule {
 	{ 0x80000001, 0, { ANY, ANY,
 		/* LAHF_LM CMP_LEGACY CR8_LEGACY ABM SSE4A MISALIGNSSE 3DNOWPREFETCH XOP FMA4 TBM */
 		F(0) | F(1) | F(4) | F(5) | F(6) | F(7) | F(8) | F(11) | F(16) | F(21),
-		/* as 1.EDX where shared, SYSCALL NX MMXEXT FXSR_OPT GBPAGES RDTSCP LM 3DNOWEXT 3DNOW */
-		0x0183f3ffu | F(11) | F(20) | F(22) | F(25) | F(26) | F(27) | F(29) | F(30) | F(31) } },
+		/* as 1.EDX where shared, SYSCALL NX MMXEXT FXSR_OPT GBPAGES RDTSCP LM 3DNOWEXT
+		 * 3DNOW */
+		0x0183f3ffu | F(11) | F(20) | F(22) | F(25) | F(26) | F(27) | F(29) | F(30) |
+		F(31) } },
 	/* invariant TSC */
 	{ 0x80000007, 0, { 0, 0, 0, F(8) } },
-	/* CLZERO XSAVEERPTR; IBPB IBRS STIBP IBRS_ALWAYS SSBD (WBNOINVD is intercepted as a no-op) */
+	/* CLZERO XSAVEERPTR; IBPB IBRS STIBP IBRS_ALWAYS SSBD (no WBNOINVD) */
 	{ 0x80000008, 0, { ANY,
 		F(0) | F(2) | F(12) | F(14) | F(15) | F(24) | F(26) | F(28), ANY, 0 } },
 	/* no nested SVM */
@@ -89,7 +92,6 @@ static const struct {
 
 static u32 *regs(struct hv_cpuid_entry *e)
 {
-	BUILD_BUG_ON(offsetof(struct hv_cpuid_entry, edx) != offsetof(struct hv_cpuid_entry, eax) + 12);
 	return &e->eax;
 }
 
@@ -340,9 +342,10 @@ static void derive(struct hv_vm *vm)
 	vm->efer_allowed = (d81 & F(11) ? EFER_SCE : 0) | (d81 & F(20) ? EFER_NX : 0) |
 			   (d81 & F(25) ? EFER_FFXSR : 0) | (d81 & F(29) ? EFER_LME | EFER_LMA : 0);
 
-	vm->guest_xcr0 = (c1 & F(26)) ? (reg(t, 0xd, 0, EAX) | (u64)reg(t, 0xd, 0, EDX) << 32) & hv_host.xcr0
-				      : 0;
-	vm->guest_xcr0 |= 1;
+	vm->guest_xcr0 = 1;
+	if (c1 & F(26))
+		vm->guest_xcr0 |= (reg(t, 0xd, 0, EAX) | (u64)reg(t, 0xd, 0, EDX) << 32) &
+				  hv_host.xcr0;
 	vm->gpa_bits = reg(t, 0x80000008, 0, EAX) & 0xff;
 	if (vm->gpa_bits < 36 || vm->gpa_bits > hv_host.gpa_bits)
 		vm->gpa_bits = vm->gpa_bits ? hv_host.gpa_bits : 36;

@@ -10,8 +10,6 @@
 #include "hv.h"
 
 #define DR6_BD		BIT(13)
-#define DR7_GD		BIT(13)
-#define DR6_ONES	0xffff0ff0u
 #define DR6_WRITABLE	0x0000e00fu
 #define DR7_ONES	0x00000400u
 #define DR7_ZEROES	0x0000d800u
@@ -53,7 +51,7 @@ void hv_debug_restore_armed(const struct hv_host_debug *h)
 
 void hv_debug_set(struct hv_vcpu *v)
 {
-	v->debug.dr6 = (v->debug.dr6 & DR6_WRITABLE) | DR6_ONES;
+	v->debug.dr6 = (v->debug.dr6 & DR6_WRITABLE) | DR6_RESERVED;
 	v->debug.dr7 = ((u32)v->debug.dr7 & ~DR7_ZEROES) | DR7_ONES;
 	hv_ops->set_debug(v);
 }

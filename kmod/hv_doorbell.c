@@ -25,19 +25,14 @@ struct hv_doorbells {
 	struct doorbell d[];		/* sorted: memory before ports, then by address */
 };
 
-static bool before(const struct doorbell *d, bool port, u64 address)
-{
-	return d->port != port ? port : d->address < address;
-}
-
-/* Index of the first that is not before (@port, @address). */
+/* Index of the first that is not before (@port, @address); memory comes before ports. */
 static u32 find(const struct hv_doorbells *t, bool port, u64 address)
 {
 	u32 lo = 0, hi = t->count, mid;
 
 	while (lo < hi) {
 		mid = (lo + hi) / 2;
-		if (before(&t->d[mid], port, address))
+		if (t->d[mid].port != port ? port : t->d[mid].address < address)
 			lo = mid + 1;
 		else
 			hi = mid;

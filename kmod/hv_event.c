@@ -11,22 +11,18 @@
 #include "hv.h"
 #include "hv_trace.h"
 
-/* SDM vol. 3 17.2.3 and 17.2.4 */
-#define DR6_FIXED	0xffff0ff0ULL	/* read as one */
-#define DR6_BS		BIT_ULL(14)
-#define DR7_GD		BIT_ULL(13)
-
 /* Those that push an error code; Intel's CPU insists. */
-#define ERROR_CODES	(BIT(X86_TRAP_DF) | BIT(X86_TRAP_TS) | BIT(X86_TRAP_NP) | BIT(X86_TRAP_SS) | \
-			 BIT(X86_TRAP_GP) | BIT(X86_TRAP_PF) | BIT(X86_TRAP_AC))
+#define ERROR_CODES	(BIT(X86_TRAP_DF) | BIT(X86_TRAP_TS) | BIT(X86_TRAP_NP) |	\
+			 BIT(X86_TRAP_SS) | BIT(X86_TRAP_GP) | BIT(X86_TRAP_PF) | BIT(X86_TRAP_AC))
+/* Traps, and an abort: RIP is not that of an instruction to be tried again. */
+#define NO_RETRY	(BIT(X86_TRAP_DB) | BIT(X86_TRAP_BP) | BIT(X86_TRAP_OF) | BIT(X86_TRAP_DF))
 
 static bool contributory(u8 v)
 {
 	return v == X86_TRAP_DE || (v >= X86_TRAP_TS && v <= X86_TRAP_GP);
 }
 
-static void queue(struct hv_vcpu *v, u8 vector, bool has_error, u32 error,
-		  bool has_payload, u64 payload)
+static void queue(struct hv_vcpu *v, u8 vector, u32 error, bool has_payload, u64 payload)
 {
 	struct hv_events *ev = &v->ev;
 
@@ -34,7 +30,7 @@ static void queue(struct hv_vcpu *v, u8 vector, bool has_error, u32 error,
 		u8 prev = ev->exc_vector;
 
 		/* A data breakpoint and the single step of one instruction are one trap. */
-		if (prev == X86_TRAP_DB && vector == X86_TRAP_DB && (ev->exc_flags & HV_EXC_PENDING)) {
+		if (prev == vector && vector == X86_TRAP_DB && (ev->exc_flags & HV_EXC_PENDING)) {
 			if (has_payload)
 				ev->exc_payload |= payload;
 			return;
@@ -47,38 +43,32 @@ static void queue(struct hv_vcpu *v, u8 vector, bool has_error, u32 error,
 		if ((contributory(prev) && contributory(vector)) ||
 		    (prev == X86_TRAP_PF && (contributory(vector) || vector == X86_TRAP_PF))) {
 			vector = X86_TRAP_DF;
-			has_error = true;
 			error = 0;
 			has_payload = false;
 		}
 		/* Otherwise the first is dropped: it was benign, or the
 		 * instruction runs again and raises it again. */
 	}
-	ev->exc_flags = HV_EXC_PENDING | (has_error ? HV_EXC_ERROR_CODE : 0) |
+	ev->exc_flags = HV_EXC_PENDING | (BIT(vector) & ERROR_CODES ? HV_EXC_ERROR_CODE : 0) |
 			(has_payload ? HV_EXC_PAYLOAD : 0);
 	ev->exc_vector = vector;
-	ev->exc_error_code = has_error ? error : 0;
+	ev->exc_error_code = error;
 	ev->exc_payload = has_payload ? payload : 0;
 }
 
 void hv_queue_exception(struct hv_vcpu *v, u8 vector)
 {
-	queue(v, vector, false, 0, false, 0);
-}
-
-void hv_queue_exception_error(struct hv_vcpu *v, u8 vector, u32 error)
-{
-	queue(v, vector, true, error, false, 0);
+	queue(v, vector, 0, false, 0);
 }
 
 void hv_queue_pf(struct hv_vcpu *v, u64 address, u32 error)
 {
-	queue(v, X86_TRAP_PF, true, error, true, address);
+	queue(v, X86_TRAP_PF, error, true, address);
 }
 
 void hv_queue_db(struct hv_vcpu *v, u64 dr6)
 {
-	queue(v, X86_TRAP_DB, false, 0, true, dr6);
+	queue(v, X86_TRAP_DB, 0, true, dr6);
 }
 
 /* CR2 and DR6 change when the exception is taken, not when it is found. */
@@ -91,15 +81,14 @@ static void exception_deliver(struct hv_vcpu *v)
 			v->cr2 = ev->exc_payload;
 		} else if (ev->exc_vector == X86_TRAP_DB) {
 			hv_ops->get_debug(v);
-			v->debug.dr6 = (v->debug.dr6 & ~0xfULL) | ev->exc_payload | DR6_FIXED;
+			v->debug.dr6 = (v->debug.dr6 & ~0xfULL) | ev->exc_payload | DR6_RESERVED;
 			v->debug.dr7 &= ~DR7_GD;
 			hv_debug_set(v);
 		}
 	}
 	/* Fault-class exceptions push RF so that the retried instruction does
 	 * not hit its own instruction breakpoint; injection does not do it. */
-	if (ev->exc_vector != X86_TRAP_DB && ev->exc_vector != X86_TRAP_BP && ev->exc_vector != X86_TRAP_OF &&
-	    ev->exc_vector != X86_TRAP_DF)
+	if (!(BIT(ev->exc_vector) & NO_RETRY))
 		v->regs.rflags |= X86_EFLAGS_RF;
 	ev->exc_flags = (ev->exc_flags & ~(HV_EXC_PENDING | HV_EXC_PAYLOAD)) | HV_EXC_INJECTED;
 	v->stat[HV_STAT_EXC_INJECTED]++;
@@ -292,6 +281,6 @@ void hv_retire(struct hv_vcpu *v, u64 next_rip)
 	if (unlikely(v->regs.rflags & (X86_EFLAGS_TF | X86_EFLAGS_RF))) {
 		v->regs.rflags &= ~(u64)X86_EFLAGS_RF;
 		if (v->regs.rflags & X86_EFLAGS_TF)
-			hv_queue_db(v, DR6_BS);
+			hv_queue_db(v, DR_STEP);
 	}
 }

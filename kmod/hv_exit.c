@@ -12,7 +12,6 @@
 #include "hv.h"
 #include "hv_trace.h"
 
-
 /* 16, 32 or 64: the default sizes of the code at RIP; section. */
 int hv_code_mode(struct hv_vcpu *v)
 {
@@ -22,11 +21,6 @@ int hv_code_mode(struct hv_vcpu *v)
 	if ((v->efer & EFER_LMA) && (cs.attr & HV_SEG_L))
 		return 64;
 	return cs.attr & HV_SEG_DB ? 32 : 16;
-}
-
-bool hv_in_64bit(struct hv_vcpu *v)
-{
-	return (v->efer & EFER_LMA) && hv_code_mode(v) == 64;
 }
 
 static u64 edx_eax(const struct hv_vcpu *v)
@@ -42,7 +36,7 @@ int hv_exit_ud(struct hv_vcpu *v)
 
 int hv_exit_gp(struct hv_vcpu *v)
 {
-	hv_queue_exception_error(v, X86_TRAP_GP, 0);
+	hv_queue_exception(v, X86_TRAP_GP);
 	return HV_ENTER;
 }
 
@@ -53,26 +47,17 @@ void hv_write_gpr(struct hv_vcpu *v, int n, u64 val, int size)
 	*r = size == 2 ? (*r & ~0xffffULL) | (u16)val : size == 4 ? (u32)val : val;
 }
 
-/* LMSW can set PE but not clear it. */
-u64 hv_lmsw(const struct hv_vcpu *v, u16 val)
-{
-	return (v->cr0 & ~0xeULL) | (val & 0xf);
-}
-
 int hv_exit_write_cr(struct hv_vcpu *v, int cr, u64 val, u64 next_rip)
 {
-	switch (cr) {
-	case 0:
-		if (hv_set_cr0(v, val))
-			return hv_exit_gp(v);
-		break;
-	case 4:
-		if (hv_set_cr4(v, val))
-			return hv_exit_gp(v);
-		break;
-	default:	/* CR8 */
-		if (val >> 4)
-			return hv_exit_gp(v);
+	int ret;
+
+	if (cr == HV_CR0_LMSW)	/* it can set PE but not clear it */
+		ret = hv_set_cr0(v, (v->cr0 & ~0xeULL) | (val & 0xf));
+	else
+		ret = cr == 0 ? hv_set_cr0(v, val) : cr == 4 ? hv_set_cr4(v, val) : !!(val >> 4);
+	if (ret)
+		return hv_exit_gp(v);
+	if (cr == 8) {
 		hv_lapic_set_cr8(v, val);
 		hv_ops->update_tpr(v);
 	}
@@ -180,7 +165,7 @@ static __always_inline int exit_msr(struct hv_vcpu *v, bool write, bool atomic)
 		v->run->exit_reason = HV_EXIT_MSR;
 		return HV_USER;
 	default:
-		hv_queue_exception_error(v, X86_TRAP_GP, 0);
+		hv_queue_exception(v, X86_TRAP_GP);
 	}
 	v->stat[HV_STAT_MSR]++;
 	return atomic ? HV_ENTER : HV_LOOP;
@@ -281,7 +266,7 @@ int hv_exit_xsetbv(struct hv_vcpu *v)
 	if (!(v->cr4 & X86_CR4_OSXSAVE)) {
 		hv_queue_exception(v, X86_TRAP_UD);
 	} else if (hv_ops->get_cpl(v) || (u32)v->regs.gpr[HV_RCX] || hv_set_xcr0(v, data)) {
-		hv_queue_exception_error(v, X86_TRAP_GP, 0);
+		hv_queue_exception(v, X86_TRAP_GP);
 	} else {
 		hv_fpu_set_xcr0(v);
 		hv_retire(v, v->regs.rip + len);

@@ -15,10 +15,6 @@
 #define MCG_CAP		HV_MC_BANKS
 #define HWCR_KEPT	(BIT_ULL(24))				/* TscFreqSel reads one */
 
-#ifndef MSR_AMD64_DE_CFG
-#define MSR_AMD64_DE_CFG	0xc0011029
-#endif
-
 bool hv_msr_types_valid(u64 data, u32 types)
 {
 	int i;
@@ -280,7 +276,7 @@ int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic)
 	case MSR_EFER:
 		return hv_set_efer(v, data) ? HV_MSR_GP : 0;
 	case MSR_IA32_SPEC_CTRL:
-		if (!v->vm->guest_spec_ctrl || (data & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD)))
+		if (!v->vm->guest_spec_ctrl || (data & ~HV_SPEC_CTRL))
 			return HV_MSR_GP;
 		v->msrs.spec_ctrl = data;
 		return 0;

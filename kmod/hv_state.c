@@ -319,8 +319,8 @@ static bool msrs_valid(struct hv_vcpu *v, const struct hv_msrs *m)
 	    !hv_canonical(v, m->kernel_gs_base) || !hv_canonical(v, m->sysenter_esp) ||
 	    !hv_canonical(v, m->sysenter_eip))
 		return false;
-	if (!hv_msr_types_valid(m->pat, HV_PAT_TYPES) || m->xss || (m->tsc_aux >> 32) || (m->sfmask >> 32) ||
-	    (m->spec_ctrl & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD)))
+	if (!hv_msr_types_valid(m->pat, HV_PAT_TYPES) || m->xss || (m->tsc_aux >> 32) ||
+	    (m->sfmask >> 32) || (m->spec_ctrl & ~HV_SPEC_CTRL))
 		return false;
 	return hv_zero(m->reserved, sizeof(m->reserved));
 }

@@ -14,14 +14,9 @@
  */
 #include "hv_lapic.h"
 
-static u32 timer_lvt(const struct hv_lapic *l)
-{
-	return lapic_reg(l, APIC_LVTT);
-}
-
 static int timer_mode(const struct hv_lapic *l)
 {
-	return LVT_TIMER_MODE(timer_lvt(l));
+	return LVT_TIMER_MODE(lapic_reg(l, APIC_LVTT));
 }
 
 /* log2 of the divisor: bits 0, 1 and 3, where 7 means 1. */
@@ -95,7 +90,7 @@ static void timer_arm(struct hv_lapic *l)
 
 	if (!l->deadline && !l->target)
 		return;
-	if (timer_lvt(l) & APIC_LVT_MASKED)
+	if (lapic_reg(l, APIC_LVTT) & APIC_LVT_MASKED)
 		return;
 	if (l->deadline) {
 		/* The host's clock is slewed against the TSC: on a long wait the
@@ -240,7 +235,7 @@ void lapic_timer_get(struct hv_lapic *l, struct hv_apic_timer *t)
 		t->tsc_deadline = l->deadline;
 	if (l->target && l->target <= now)
 		t->pending = 1;
-	if (timer_lvt(l) & APIC_LVT_MASKED)
+	if (lapic_reg(l, APIC_LVTT) & APIC_LVT_MASKED)
 		t->pending = 0;
 }
 

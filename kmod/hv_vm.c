@@ -74,7 +74,8 @@ static int vm_set_slots(struct hv_vm *vm, union vm_args *a)
 	struct hv_slot *list;
 	int ret = -EFAULT;
 
-	if (!args->count || args->count > 2 * HV_MAX_SLOTS || args->reserved[0] || args->reserved[1])
+	if (!args->count || args->count > 2 * HV_MAX_SLOTS ||
+	    !hv_zero(args->reserved, sizeof(args->reserved)))
 		return -EINVAL;
 	list = hv_alloc(sizeof(*list) * args->count);
 	if (!list)

@@ -206,7 +206,7 @@ static int fetch_short(struct hv_vcpu *v, enum fetch_end end, u64 lin, u32 err, 
 	if (end == END_FAULT)
 		hv_queue_pf(v, lin, err);
 	else
-		hv_queue_exception_error(v, X86_TRAP_GP, 0);
+		hv_queue_exception(v, X86_TRAP_GP);
 	return -EFAULT;
 }
 

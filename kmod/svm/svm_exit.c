@@ -76,7 +76,7 @@ static int exit_cr(struct hv_vcpu *v, int cr, bool write)
 		if (in.memory || ((in.reg & 7) != 4 && (in.reg & 7) != 6))
 			return HV_SLOW;
 		if ((in.reg & 7) == 6)
-			return hv_exit_write_cr(v, 0, hv_lmsw(v, v->regs.gpr[in.rm]), v->next_rip);
+			return hv_exit_write_cr(v, HV_CR0_LMSW, v->regs.gpr[in.rm], v->next_rip);
 		hv_write_gpr(v, in.rm, v->cr0, in.opsize);
 		break;
 	default:
@@ -117,7 +117,7 @@ static int exit_exception(struct hv_vcpu *v, u8 vector)
 		hv_queue_exception(v, X86_TRAP_DB);
 		return HV_ENTER;
 	case X86_TRAP_AC:
-		hv_queue_exception_error(v, X86_TRAP_AC, 0);
+		hv_queue_exception(v, X86_TRAP_AC);
 		return HV_ENTER;
 	case X86_TRAP_MC:
 		hv_machine_check();

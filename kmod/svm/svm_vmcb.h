@@ -123,15 +123,11 @@ struct svm_vmcb {
 	u8 r6e8[0x1000 - 0x6e8];
 } __packed;
 
-static_assert(offsetof(struct svm_vmcb, iopm_pa) == 0x040);
 static_assert(offsetof(struct svm_vmcb, exit_code) == 0x070);
-static_assert(offsetof(struct svm_vmcb, event_inj) == 0x0a8);
 static_assert(offsetof(struct svm_vmcb, next_rip) == 0x0c8);
 static_assert(offsetof(struct svm_vmcb, es) == 0x400);
 static_assert(offsetof(struct svm_vmcb, cpl) == 0x4cb);
-static_assert(offsetof(struct svm_vmcb, cr4) == 0x548);
 static_assert(offsetof(struct svm_vmcb, rsp) == 0x5d8);
-static_assert(offsetof(struct svm_vmcb, rax) == 0x5f8);
 static_assert(offsetof(struct svm_vmcb, cr2) == 0x640);
 static_assert(offsetof(struct svm_vmcb, g_pat) == 0x668);
 static_assert(offsetof(struct svm_vmcb, spec_ctrl) == 0x6e0);

@@ -8,7 +8,6 @@
 #include "vmx_vmcs.h"
 #include "../hv_trace.h"
 
-
 #define QUAL_NMI_UNBLOCKED	BIT(12)	/* of an EPT violation: IRET had ended the mask */
 #define QUAL_LINEAR		BIT(7)	/* of an EPT violation: there is a linear address... */
 #define QUAL_FINAL		BIT(8)	/* ...and this is the access to it, not the walk */
@@ -48,8 +47,8 @@ static int exit_cr(struct hv_vcpu *v)
 		val = v->cr0 & ~(u64)X86_CR0_TS;
 		break;
 	default:
-		cr = 0;
-		val = hv_lmsw(v, qual >> LMSW_SOURCE_DATA_SHIFT);
+		cr = HV_CR0_LMSW;
+		val = qual >> LMSW_SOURCE_DATA_SHIFT;
 	}
 	return hv_exit_write_cr(v, cr, val, v->next_rip);
 }
@@ -71,7 +70,7 @@ static int exit_exception(struct hv_vcpu *v)
 		hv_queue_db(v, vx->qual & DB_QUAL);
 		return HV_ENTER;
 	case X86_TRAP_AC:
-		hv_queue_exception_error(v, X86_TRAP_AC, 0);
+		hv_queue_exception(v, X86_TRAP_AC);
 		return HV_ENTER;
 	case X86_TRAP_MC:
 		return HV_LOOP;		/* the same */
