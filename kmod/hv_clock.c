@@ -6,7 +6,7 @@
  * Documentation/virt/kvm/x86/{msr,timekeeping}.rst and cpuid.rst for the
  * paravirtual MSRs.
  *
- * TSC: guest TSC = host TSC + VM's base + vCPU's offset, at the host's rate.  Offsets start as 0, so
+ * TSC: guest TSC = host TSC + VM's base + vCPU's offset, at the host's rate.  Offsets start as 0:
  * vCPUs' TSCs agree exactly.  A write by the guest is taken literally (TSC_ADJUST moves by the same
  * amount): guessing that two were meant to be equal is needed only where TSCs start out different.
  *
@@ -201,7 +201,7 @@ static void write_page(struct hv_vm *vm, u64 gpa, void *page, size_t len, u32 *v
 	*version = (*version + 1) | 1;
 	if (hv_guest_write(vm, version_gpa, version, sizeof(*version)))
 		return;
-	smp_wmb();
+	smp_wmb();	/* both pair with the guest's reads: version, page, version */
 	hv_guest_write(vm, gpa, page, len);
 	smp_wmb();
 	++*version;

@@ -206,23 +206,13 @@ static inline void hv_cr4_vmxe(bool on)
 #endif
 
 /* Neither sleeps; the first only sets the flag, as for memory without a file. */
-static inline void hv_page_set_dirty(struct page *page)
-{
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
-	folio_set_dirty(page_folio(page));
+#define hv_page_set_dirty(page)		folio_set_dirty(page_folio(page))
+#define hv_page_mark_accessed(page)	folio_mark_accessed(page_folio(page))
 #else
-	SetPageDirty(page);
+#define hv_page_set_dirty(page)		SetPageDirty(page)
+#define hv_page_mark_accessed(page)	mark_page_accessed(page)
 #endif
-}
-
-static inline void hv_page_mark_accessed(struct page *page)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
-	folio_mark_accessed(page_folio(page));
-#else
-	mark_page_accessed(page);
-#endif
-}
 
 /*
  * Suspend and resume on the last CPU.  The callbacks grew an argument, in stable

@@ -2,11 +2,10 @@
 /*
  * hv_cpuid.c - the CPUID table.
  *
- * Userspace sets a table per VM; the module never lets it promise more than
- * the host has and the module keeps: every feature word is masked by what
- * hv_cpuid_supported() reports, and what follows from it (CR4, EFER, XCR0
- * bits a guest may set) is derived here and nowhere else.
- * SDM vol. 2 CPUID; APM vol. 3 appendix E; KVM's leaves 0x40000000..1
+ * Userspace sets a table per VM; the module never lets it promise more than the host has and the
+ * module keeps: every feature word is masked by what hv_cpuid_supported() reports, and what
+ * follows from it (CR4, EFER, XCR0 bits a guest may set) is derived here and nowhere else. SDM
+ * vol. 2 CPUID; APM vol. 3 appendix E; KVM's leaves 0x40000000..1
  * (Documentation/virt/kvm/x86/cpuid.rst).
  */
 #include <linux/sort.h>

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hv_debug.c - debug registers: the guest's MOV DR, and the host's own
- * breakpoints around a stay in the guest.
+ * hv_debug.c - debug registers: the guest's MOV DR, and the host's own breakpoints around a stay
+ * in the guest.
  *
- * SDM vol. 3 chapter 17; APM vol. 2 section 13.1.1, 15.8.2.  Both vendors'
- * entries switch DR7 and leave the addresses alone, and the exit clears DR7.
- * All of it runs in the section.
+ * SDM vol. 3 chapter 17; APM vol. 2 section 13.1.1, 15.8.2.  Both vendors' entries switch DR7 and
+ * leave the addresses alone, and the exit clears DR7. All of it runs in the section.
  */
 #include "hv.h"
 

@@ -2,13 +2,11 @@
 /*
  * hv_decode.c - length of an x86 instruction, and plain mov to device memory.
  *
- * SDM vol. 2 chapter 2 and appendix A; APM vol. 3 appendix A (XOP, 3DNow!,
- * SSE4A).  Pure functions of the bytes and of the code segment's default size:
- * no guest state is read, nothing is cached, and the bytes may be anything.
- * hv_decode_length() finds where an instruction ends, not whether the CPU
- * would accept it: a caller has an exit of that instruction in hand.  Where
- * vendors differ (a 66 prefix on near branches in 64-bit mode) Intel's reading
- * is taken; the module never has to step over a branch.
+ * SDM vol. 2 chapter 2 and appendix A; APM vol. 3 appendix A (XOP, 3DNow!, SSE4A).  Pure functions
+ * of the bytes, which may be anything, and of the code segment's default size.
+ * hv_decode_length() finds where an instruction ends, not whether the CPU would accept it: a caller
+ * has an exit of that instruction in hand.  Where vendors differ (a 66 prefix on near branches in
+ * 64-bit mode) Intel's reading is taken; the module never has to step over a branch.
  *
  * Compiled in userspace too (selftests/unit/decode_length.c).
  */
@@ -140,36 +138,27 @@ static bool vector_prefix(struct insn *p, u8 first)
 {
 	u8 c;
 
-	switch (first) {
-	case 0xc4: case 0xc5: case 0x62:
-		if (p->mode != 64 && (!peek(p, &c) || (c & 0xc0) != 0xc0))
-			return false;
-		break;
-	case 0x8f:
+	if (first == 0x8f) {
 		if (!peek(p, &c) || (c & 0x1f) < 8)
 			return false;
-		break;
-	default:
+	} else if (first != 0xc4 && first != 0xc5 && first != 0x62) {
+		return false;
+	} else if (p->mode != 64 && (!peek(p, &c) || (c & 0xc0) != 0xc0)) {
 		return false;
 	}
 	p->vex = true;
-	switch (first) {
-	case 0xc5:
+	if (first == 0xc5) {
 		fetch(p);
 		p->map = 1;
-		break;
-	case 0xc4: case 0x8f:
-		c = fetch(p);
-		p->map = c & 0x1f;
-		c = fetch(p);
-		if (p->mode == 64 && (c & 0x80))
-			p->rex |= 8;
-		break;
-	case 0x62:
+	} else if (first == 0x62) {
 		p->map = fetch(p) & 7;
 		fetch(p);
 		fetch(p);
-		break;
+	} else {
+		p->map = fetch(p) & 0x1f;
+		c = fetch(p);
+		if (p->mode == 64 && (c & 0x80))
+			p->rex |= 8;
 	}
 	p->opcode = fetch(p);
 	return true;

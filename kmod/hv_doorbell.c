@@ -2,11 +2,10 @@
 /*
  * hv_doorbell.c - a guest's write that signals an eventfd and returns at once.
  *
- * One immutable sorted array per VM, replaced as a whole: readers are vCPUs in
- * the entry section, inside vm->srcu.  Adding does not wait for them; removing
- * does, and kicks them out first, because afterwards nothing may ring any more.
- * A write rings every doorbell that it matches; exact duplicates are refused.
- * Rings nothing: the write goes to userspace as if none were there.
+ * One immutable sorted array per VM, replaced as a whole: readers are vCPUs in the entry section,
+ * inside vm->srcu.  Adding does not wait for them; removing does, and kicks them out first,
+ * because afterwards nothing may ring any more. A write rings every doorbell that it matches;
+ * exact duplicates are refused. Rings nothing: the write goes to userspace as if none were there.
  */
 #include "hv.h"
 

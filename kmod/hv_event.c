@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hv_event.c - what is delivered at the next entry, and in which order; and
- * the end of an instruction that was completed outside the guest.
+ * hv_event.c - what is delivered at the next entry, and in which order; and the end of an
+ * instruction that was completed outside the guest.
  *
- * SDM vol. 3 section 6.9 (priority), table 6-5 (double fault); APM vol. 2
- * section 8.5, 15.20.  An event whose delivery had begun comes first, because
- * the guest has already been told of it; then exceptions, NMI, the 8259,
- * the local APIC.
+ * SDM vol. 3 section 6.9 (priority), table 6-5 (double fault); APM vol. 2 section 8.5, 15.20.  An
+ * event whose delivery had begun comes first, because the guest has already been told of it; then
+ * exceptions, NMI, the 8259, the local APIC.
  */
 #include "hv.h"
 #include "hv_trace.h"

@@ -2,14 +2,12 @@
 /*
  * hv_fpu.c - the guest's x87, SSE and extended state.
  *
- * APM vol. 2 section 11.5, SDM vol. 1 chapter 13 (XSAVE); contract 10.  The run
- * loop holds kernel_fpu_begin(), so the registers are nobody's; inside the
- * section they are the guest's.  The image is the standard format, in kernel
- * memory, so XRSTOR cannot fault on it: what userspace hands in is checked.
+ * APM vol. 2 section 11.5, SDM vol. 1 chapter 13 (XSAVE); contract 10.  The run loop holds
+ * kernel_fpu_begin(), so in the section the registers are the guest's.  The image is the standard
+ * format, in kernel memory, so XRSTOR cannot fault on it: what userspace hands in is checked.
  *
- * What a guest may have is listed in HV_XCR0 below; everything else, AMX above
- * all, is not offered.  Supervisor components (XSS) stay off in the guest: its
- * XSAVES could otherwise reach the host's shadow-stack state.
+ * A guest may have what HV_XCR0 below lists.  Supervisor components (XSS) stay off in the guest:
+ * its XSAVES could otherwise reach the host's shadow-stack state.
  */
 #include <asm/fpu/api.h>
 #include <asm/fpu/types.h>

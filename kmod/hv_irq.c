@@ -2,32 +2,23 @@
 /*
  * hv_irq.c - from an interrupt message to the APICs it addresses.
  *
- * SDM vol. 3 section 10.6.2 (destinations), 10.11 (MSI address and data),
- * 10.12.10 (x2APIC logical ids).  Delivery runs in any context, hard interrupts
- * included: no lock, no allocation, no sleeping.
+ * SDM vol. 3 section 10.6.2 (destinations), 10.11 (MSI address and data), 10.12.10 (x2APIC logical
+ * ids).  Delivery runs in any context, hard interrupts included: no lock, no allocation, no
+ * sleeping.
  *
- * Which APICs are on, and which in x2APIC mode, are masks of vCPU numbers (there
- * are at most 64), in which a vCPU sets and clears its own bit; logical ids are
- * read where they are.  A message that meets a change may find the old id, the
- * new one or none, as on a bus.
+ * Which APICs are on, and which in x2APIC mode, are masks of vCPU numbers (there are at most 64),
+ * in which a vCPU sets and clears its own bit; logical ids are read where they are.  A message
+ * that meets a change may find the old id, the new one or none, as on a bus.
  */
 #include "hv_lapic.h"
-
-static void put_bit(int id, unsigned long *mask, bool on)
-{
-	if (on)
-		set_bit(id, mask);
-	else if (test_bit(id, mask))
-		clear_bit(id, mask);
-}
 
 void hv_irq_map_vcpu(struct hv_vcpu *v)
 {
 	const struct hv_lapic *l = v->lapic;
 
 	BUILD_BUG_ON(HV_MAX_VCPUS > BITS_PER_LONG);
-	put_bit(v->id, &v->vm->apic_x2, l->enabled && l->x2);
-	put_bit(v->id, &v->vm->apic_on, l->enabled);
+	assign_bit(v->id, &v->vm->apic_x2, l->enabled && l->x2);
+	assign_bit(v->id, &v->vm->apic_on, l->enabled);
 }
 
 /* ---- who is meant ---- */

@@ -2,15 +2,13 @@
 /*
  * hv_irqfd.c - an eventfd that is an interrupt: a signal becomes an MSI.
  *
- * Contract 1.  The signal arrives in the signaller's context with the eventfd's
- * wait queue lock held and interrupts off, and is delivered right there.  That
- * lock also guards target and mask, so an update is atomic against signals: once
- * it returns, nothing is delivered the old way.
+ * Contract 1.  The signal arrives in the signaller's context with the eventfd's wait queue lock
+ * held and interrupts off, and is delivered right there.  That lock also guards target and mask, so once
+ * an update returns nothing is delivered the old way.
  *
- * Lifetime: an entry is on vm->irqfds, or on the list of the dead when its
- * eventfd was closed first (then it cannot be freed where that is noticed, under
- * the wait queue lock, and a work item does it).  Whoever takes it off its list
- * frees it.
+ * Lifetime: an entry is on vm->irqfds, or on the list of the dead when its eventfd closed first:
+ * where that is noticed, under the wait queue lock, it cannot be freed, and a work item does it.
+ * Whoever takes it off its list frees it.
  */
 #include <linux/file.h>
 #include <linux/poll.h>

@@ -2,14 +2,13 @@
 /*
  * hv_lapic.c - the local APIC: registers, acceptance of messages, priority.
  *
- * SDM vol. 3 chapter 10 (xAPIC, 10.12 x2APIC); APM vol. 2 chapter 16.
- * Integrated APIC version 0x14 with six LVTs; no directed EOI, no extended
- * space, no remote read, no focus processor; a redirectable IPI is ordinary.
- * The APIC id is the vCPU's number and read-only.
+ * SDM vol. 3 chapter 10 (xAPIC, 10.12 x2APIC); APM vol. 2 chapter 16. Integrated APIC version 0x14
+ * with six LVTs; no directed EOI, no extended space, no remote read, no focus processor; a
+ * redirectable IPI is ordinary. The APIC id is the vCPU's number and read-only.
  *
- * lapic_accept() runs in any context, hard interrupts included, and takes no
- * lock.  The rest belongs to the vCPU's thread, and most of it runs in the
- * entry section: nothing here sleeps, except hv_lapic_initsipi().
+ * lapic_accept() runs in any context, hard interrupts included, and takes no lock.  The rest
+ * belongs to the vCPU's thread, and most of it runs in the entry section: nothing here sleeps,
+ * except hv_lapic_initsipi().
  */
 #include "hv_lapic.h"
 
@@ -751,16 +750,12 @@ int hv_lapic_create(struct hv_vcpu *v)
 
 	if (!l)
 		return -ENOMEM;
-	/* A whole page, so page-aligned: the bit operations rely on it. */
-	l->page = hv_alloc(PAGE_SIZE);
-	if (!l->page) {
-		hv_free(l);
-		return -ENOMEM;
-	}
+	v->lapic = l;
 	l->v = v;
 	lapic_timer_init(l);
-	v->lapic = l;
-	return 0;
+	/* A whole page, so page-aligned: the bit operations rely on it. */
+	l->page = hv_alloc(PAGE_SIZE);
+	return l->page ? 0 : -ENOMEM;
 }
 
 /* No delivery can be under way: the VM's last fd is closed. */
@@ -773,5 +768,4 @@ void hv_lapic_destroy(struct hv_vcpu *v)
 	hrtimer_cancel(&l->timer);
 	hv_free(l->page);
 	hv_free(l);
-	v->lapic = NULL;
 }

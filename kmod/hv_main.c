@@ -171,8 +171,7 @@ static u64 spec_ctrl_mask(void)
 
 static void host_describe(void)
 {
-	u32 off = PAGE_SIZE / 2, i;
-	static const u32 small[] = {
+	u32 sizes[] = {
 		[HV_GROUP_REGS] = sizeof(struct hv_regs),
 		[HV_GROUP_SEGS] = sizeof(struct hv_segs),
 		[HV_GROUP_CONTROL] = sizeof(struct hv_control),
@@ -182,7 +181,10 @@ static void host_describe(void)
 		[HV_GROUP_MP] = sizeof(struct hv_mp),
 		[HV_GROUP_CLOCK] = sizeof(struct hv_clock),
 		[HV_GROUP_APIC_TIMER] = sizeof(struct hv_apic_timer),
+		[HV_GROUP_APIC] = PAGE_SIZE,
+		[HV_GROUP_XSAVE] = hv_host.xsave_size,
 	};
+	u32 off = PAGE_SIZE / 2, i;
 
 	BUILD_BUG_ON(sizeof(struct hv_run) > PAGE_SIZE / 2);
 
@@ -204,20 +206,14 @@ static void host_describe(void)
 	hv_ops->info(&hv_host);
 
 	/* Small groups share the first pages, none straddles one. */
-	for (i = 0; i < ARRAY_SIZE(small); i++) {
-		if ((off & ~PAGE_MASK) + small[i] > PAGE_SIZE)
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		if ((off & ~PAGE_MASK) + sizes[i] > PAGE_SIZE)
 			off = ALIGN(off, PAGE_SIZE);
 		hv_host.group[i].offset = off;
-		hv_host.group[i].size = small[i];
-		off = ALIGN(off + small[i], 64);
+		hv_host.group[i].size = sizes[i];
+		off = ALIGN(off + sizes[i], 64);
 	}
-	off = ALIGN(off, PAGE_SIZE);
-	hv_host.group[HV_GROUP_APIC].offset = off;
-	hv_host.group[HV_GROUP_APIC].size = PAGE_SIZE;
-	off += PAGE_SIZE;
-	hv_host.group[HV_GROUP_XSAVE].offset = off;
-	hv_host.group[HV_GROUP_XSAVE].size = hv_host.xsave_size;
-	hv_host.run_size = PAGE_ALIGN(off + hv_host.xsave_size);
+	hv_host.run_size = PAGE_ALIGN(off);
 }
 
 static int __init hv_init(void)

@@ -3,18 +3,16 @@
  * hv_mmu.c - second-stage page tables over ordinary process memory
  * (contracts 6, 11, 13, 14; table format: APM vol. 2, 15.25, through hv_ops).
  *
- * Nothing is pinned: a fault looks the page up, installs a translation under
- * mmu.lock and drops the reference; the mmu notifier removes the translation
- * before the host takes the page away.
+ * Nothing is pinned: a fault looks the page up, installs a translation under mmu.lock and drops the
+ * reference; the mmu notifier removes the translation before the host takes the page away.
  *
- * A removed translation may live on in a vCPU's TLB, and a removed table page
- * in its walk caches.  So every removal, still under mmu.lock, grows
- * flush_gen; who removed something, or finds flush_done behind flush_gen, calls
- * hv_mmu_flush() before it lets the page go.  Table pages wait on free_list
- * until flush_done has reached their generation.
+ * A removed translation may live on in a vCPU's TLB, and a removed table page in its walk caches.
+ * So every removal, still under mmu.lock, grows flush_gen; who removed something, or finds
+ * flush_done behind flush_gen, calls hv_mmu_flush() before it lets the page go.  Table pages wait
+ * on free_list until flush_done has reached their generation.
  *
- * mmu.lock spins, for the ageing callbacks come under page-table locks.  Under
- * it: no allocation, no sleep, no flush.
+ * mmu.lock spins, for the ageing callbacks come under page-table locks.  Under it: no allocation,
+ * no sleep, no flush.
  */
 #include <linux/pgtable.h>
 #include "hv.h"

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hv_slots.c - the guest-physical address space: slots, dirty logs, and the
- * module's own reads and writes of guest memory (contracts 5, 6, 14).
+ * hv_slots.c - the guest-physical address space: slots, dirty logs, and the module's own reads and
+ * writes of guest memory (contracts 5, 6, 14).
  *
- * A slot list is immutable once published.  A change builds a new list, checks
- * all of it, publishes it and only then touches the second-stage tables, so a
- * moved slot is always at its old place or at its new one.  Readers hold
- * vm->srcu.  Must not keep a host pointer into guest memory across calls, and
- * must not write guest memory without marking the slot's log.
+ * A slot list is immutable once published.  A change builds a new list, checks all of it,
+ * publishes it and only then touches the second-stage tables, so a moved slot is always at its old
+ * place or at its new one.  Readers hold vm->srcu.  Must not keep a host pointer into guest memory
+ * across calls, and must not write guest memory without marking the slot's log.
  */
 #include <linux/bitmap.h>
 #include <linux/overflow.h>

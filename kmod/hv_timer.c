@@ -2,14 +2,13 @@
 /*
  * hv_timer.c - the local APIC's timer.
  *
- * SDM vol. 3 section 10.5.4 (one-shot, periodic), 10.5.4.1 (TSC deadline).
- * The bus clock is 1 GHz: a count is a nanosecond times the divisor.
+ * SDM vol. 3 section 10.5.4 (one-shot, periodic), 10.5.4.1 (TSC deadline). The bus clock is 1 GHz:
+ * a count is a nanosecond times the divisor.
  *
- * The state is the moment of the next expiry; the hrtimer only makes somebody
- * look.  Its callback, in hard interrupt context, sets a request and kicks, and
- * never restarts itself: the vCPU does, after it has taken the tick.  So a vCPU
- * that does not run costs the host nothing, late ticks become one (the IRR
- * could not hold more), and no guest can make the host spend its time here.
+ * The state is the moment of the next expiry; the hrtimer only makes somebody look.  Its callback,
+ * in hard interrupt context, sets a request and kicks, and never restarts itself: the vCPU does,
+ * after it has taken the tick.  So a vCPU that does not run costs the host nothing, late ticks
+ * become one (the IRR could not hold more), and no guest can make the host spend its time here.
  * While the LVT is masked there is nothing to tell and no hrtimer at all.
  */
 #include "hv_lapic.h"

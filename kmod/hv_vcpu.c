@@ -2,11 +2,10 @@
 /*
  * hv_vcpu.c - the vCPU file descriptor and the run loop.
  *
- * Two layers.  Outside: HV_RUN holds the vCPU's mutex, a preempt notifier keeps
- * the backend's lazily loaded state right across context switches, and each
- * turn of the loop holds vm->srcu.  Inside: the entry section runs with
- * interrupts off and the guest's FPU state loaded, and goes back into the guest
- * after exits that can be finished there (contract 10).
+ * Two layers.  Outside: HV_RUN holds the vCPU's mutex, a preempt notifier keeps the backend's
+ * lazily loaded state right across context switches, and each turn of the loop holds vm->srcu.
+ * Inside: the entry section runs with interrupts off and the guest's FPU state loaded, and goes
+ * back into the guest after exits that can be finished there (contract 10).
  */
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>

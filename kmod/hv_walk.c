@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hv_walk.c - read-only walk of the guest's page tables, and the bytes at RIP
- * (contract 4; APM vol. 2, chapter 5; SDM vol. 3, chapter 4).
+ * hv_walk.c - read-only walk of the guest's page tables, and the bytes at RIP (contract 4; APM
+ * vol. 2, chapter 5; SDM vol. 3, chapter 4).
  *
- * Sets no A or D bit and caches nothing.  The fetch path runs on every exit of
- * a CPU that does not tell the next RIP, so the walk is one pass of loads: no
- * allocation, no table of modes.
+ * Sets no A or D bit and caches nothing.  The fetch path runs on every exit of a CPU that does not
+ * tell the next RIP, so the walk is one pass of loads: no allocation, no table of modes.
  *
  * Only for fetches, to which neither write protection nor protection keys apply.
  */

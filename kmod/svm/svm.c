@@ -299,11 +299,8 @@ static void svm_flush(struct svm_vcpu *sv, u64 gen)
 }
 
 /*
- * QEMU's emulated VMRUN marks V_IRQ in its word of pending interrupts without the
- * lock (helper_vmrun() in target/i386, seen in 7.2): an interrupt of the host that
- * another thread marks there at that moment is lost, and with it, for a timer, every
- * tick of this CPU until somebody sends it an IPI.  A write of CR8 makes the
- * emulated APIC look at its IRR again.
+ * QEMU's emulated VMRUN can lose a host interrupt (Documentation/testing.rst, "What QEMU 7.2 does
+ * wrong").  A write of CR8 makes the emulated APIC look at its IRR again.
  */
 static void svm_tcg_recall_irqs(void)
 {

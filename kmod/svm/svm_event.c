@@ -5,12 +5,11 @@
  * APM vol. 2 sections 15.20 (EVENTINJ), 15.7.2 (EXITINTINFO), 15.21 (virtual
  * interrupts), 15.21.9 (shadow).  Order and priority are hv_event.c's.
  *
- * Interrupts go in by EVENTINJ only.  V_IRQ serves as the window: the CPU exits
- * with VINTR as soon as the guest could take an interrupt.
+ * Interrupts go in by EVENTINJ only.  V_IRQ serves as the window: the CPU exits with VINTR as soon
+ * as the guest could take an interrupt.
  *
- * NMIs without virtual NMI: after injection IRET is intercepted.  The intercept
- * comes before IRET runs, so the mask ends when RIP has left it; if another NMI
- * is waiting, one single step finds that moment.
+ * NMIs without virtual NMI: after injection IRET is intercepted.  The intercept comes before IRET
+ * runs, so the mask ends when RIP has left it; if another NMI waits, one single step finds that.
  */
 #include "svm_vmcb.h"
 

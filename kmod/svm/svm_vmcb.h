@@ -11,7 +11,6 @@
 #ifndef SVM_VMCB_H
 #define SVM_VMCB_H
 
-#include <linux/build_bug.h>
 #include <uapi/asm/svm.h>
 #include "../hv.h"
 

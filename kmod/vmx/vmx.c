@@ -6,13 +6,12 @@
  * SDM vol. 3 chapters 23 to 28, appendix A (capabilities).  Never sees an ioctl
  * argument; guest memory is reached through the vendor-free files only.
  *
- * The module owns VMX while it has VMs (contract 8): VMXON finds CR4.VMXE clear,
- * and another hypervisor then finds it set.  So no VMCS but ours is ever current
- * on a CPU, and pointers need not be saved; borrowing KVM's VMXON will.
+ * The module owns VMX while it has VMs (contract 8), so no VMCS but ours is ever current on a CPU;
+ * borrowing KVM's VMXON will have to save pointers.
  *
- * "Acknowledge interrupt on exit" stays off: the host's interrupt is pending when
- * the section ends and is taken as any other.  An NMI is not pending; it is
- * raised again by INT 2, through the IDT, so a host that uses FRED is refused.
+ * "Acknowledge interrupt on exit" stays off: the host's interrupt is pending when the section ends
+ * and is taken as any other.  An NMI is not pending; it is raised again by INT 2, through the IDT,
+ * so a host that uses FRED is refused.
  */
 #include <linux/moduleparam.h>
 #include <linux/perf_event.h>

@@ -2,9 +2,8 @@
 /*
  * vmx_vmcs.c - guest state in and out of the VMCS, and what exits.
  *
- * SDM vol. 3 chapters 24 (fields), 25 (what exits), 26 (checks at an entry).
- * Whatever is written here may come from a hostile owner of the guest: the worst
- * it may lead to is a failed entry.
+ * SDM vol. 3 chapters 24 (fields), 25 (what exits), 26 (checks at an entry). Whatever is written
+ * here may come from a hostile owner of the guest: the worst it may lead to is a failed entry.
  */
 #include <asm/desc.h>
 #include <asm/segment.h>

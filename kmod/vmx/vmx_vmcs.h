@@ -11,9 +11,8 @@
 #ifndef VMX_VMCS_H
 #define VMX_VMCS_H
 
-#include <asm/asm.h>
-#include <asm/vmx.h>
 #include "../hv.h"
+#include <asm/vmx.h>
 
 /* ---- instructions ---- */
 
@@ -35,7 +34,8 @@ static inline u64 vmcs_read(u32 field)
 
 static inline void vmcs_write(u32 field, u64 val)
 {
-	VMX_INSN("vmwrite %1, %0", "r" ((u64)field), "rm" (val));
+	asm volatile("1: vmwrite %1, %0\n2:\n" _ASM_EXTABLE(1b, 2b)
+		     : : "r" ((u64)field), "rm" (val) : "cc");
 }
 
 static inline void vmx_clear(u64 pa)
