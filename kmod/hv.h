@@ -20,7 +20,8 @@
  * hv_doorbell.c  eventfds out
  * hv_clock.c  guest TSC, kvmclock, steal time
  * hv_debug.c  debug registers, the guest's and the host's
- * svm/, vmx/  AMD and Intel backends.  A backend sees no ioctl argument and no other backend.
+ * svm/, vmx/  AMD and Intel backends, behind what hv_ops.h lists.  A backend sees no ioctl
+ *             argument and no other backend.
  *
  * Locks, outermost first:
  *   hv_hw.c: hw_lock
@@ -32,7 +33,7 @@
  *   vm->mmu.lock     second-stage tables; a spinning lock, because the ageing
  *                    notifiers come under page-table locks
  *   leaf spinlocks   (irqfd, timer, clock)
- * Without a lock: vm->apic_map and each IRR, read and set in any context.
+ * Without a lock: vm->apic_on, apic_x2 and each IRR, read and set in any context.
  *
  * The entry section (vcpu_enter_section in hv_vcpu.c) runs with interrupts off
  * inside kernel_fpu_begin/end.  Code called there is marked "section": it must
@@ -41,22 +42,25 @@
 #ifndef HV_H
 #define HV_H
 
-#include <linux/types.h>
-#include <linux/mm_types.h>
-#include <linux/mutex.h>
-#include <linux/spinlock.h>
-#include <linux/srcu.h>
-#include <linux/hrtimer.h>
-#include <linux/mmu_notifier.h>
-#include <linux/preempt.h>
-#include <linux/rcuwait.h>
-#include <linux/cpumask.h>
+#include <linux/cpu.h>
 #include <linux/eventfd.h>
-#include <linux/list.h>
-#include <linux/refcount.h>
+#include <linux/hrtimer.h>
+#include <linux/kernel.h>
+#include <linux/mem_encrypt.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/rcuwait.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/srcu.h>
+#include <linux/uaccess.h>
 #include <asm/debugreg.h>
-#include <asm/msr-index.h>
-#include <asm/processor-flags.h>
+#include <asm/msr.h>
+#include <asm/processor.h>
+#include <asm/special_insns.h>
+#include <asm/trapnr.h>
+#include <asm/tsc.h>
 #include "uapi/hv.h"
 #include "hv_compat.h"
 #include "hv_decode.h"	/* struct hv_mov, hv_decode_*() */
@@ -101,7 +105,6 @@ struct hv_memslot {
 };
 
 struct hv_slots {
-	u64 gen;			/* grows with every change */
 	u32 count;
 	u32 last;			/* where hv_slot_find() last hit; a racy hint */
 	struct hv_memslot slot[];	/* sorted by gfn */
@@ -157,15 +160,14 @@ enum hv_vcpu_mode { HV_OUTSIDE, HV_IN_SECTION };
 struct hv_vcpu {
 	struct hv_vm *vm;
 	u32 id;
+	u64 unique;			/* among all vCPUs since the module was loaded */
 	struct mutex mutex;		/* run, state */
-	struct file *file;
 
 	/* Any context. */
 	unsigned long requests;
 	int mode;			/* enum hv_vcpu_mode; smp_store/load with requests */
 	int cpu;			/* last CPU, valid while loaded */
 	struct rcuwait wait;		/* blocked in HLT or for SIPI */
-	bool blocked;
 	atomic_t nmi_queued;		/* NMIs sent, not yet in ev.nmi_pending */
 	u64 flushed_gen;		/* mmu.flush_gen the CPU's tagged TLB is known to honour */
 
@@ -175,7 +177,6 @@ struct hv_vcpu {
 	u64 section;			/* entry sections begun */
 	int srcu_idx;
 	struct hv_run *run;		/* the shared pages; read every field once */
-	struct page **run_pages;
 	void *scratch;			/* run_size bytes: groups are copied here, then validated */
 	u32 want_windows, windows;	/* HV_WINDOW_* */
 	u64 exit_groups;		/* groups the exit under way makes valid */
@@ -188,8 +189,7 @@ struct hv_vcpu {
 	u64 cr0, cr2, cr3, cr4, efer;	/* the guest's view, always current outside the guest */
 	u64 xcr0;
 	u64 pdpte[4];			/* PAE, where the CPU keeps them (ops->keeps_pdptes) */
-	u64 dr[4], dr6, dr7;		/* current outside the section */
-	u64 debugctl;
+	struct hv_debug debug;		/* current outside the section, after ops->get_debug */
 	struct hv_msrs msrs;		/* those the backend keeps: after ops->get_msrs */
 	struct hv_events ev;
 	struct hv_mp mp;
@@ -201,11 +201,13 @@ struct hv_vcpu {
 	u64 guest_xcr0_loaded;		/* section; 0 outside */
 	u32 host_pkru;			/* section */
 
+	struct hrtimer fault_timer;	/* while @fault_task waits in a fault: hv_mmu.c */
+	struct task_struct *fault_task;
+
 	int eoi_vector;			/* level vector whose EOI is owed to userspace, or -1 */
 	u64 next_rip;			/* of the exit being handled, 0: not known */
 	struct hv_insn insn;		/* of the exit being handled; avail 0: not fetched */
 	u64 exit_code;			/* vendor's */
-	bool single_step_owed;
 
 	/* kvmclock and steal time: hv_clock.c */
 	u64 run_delay_last;
@@ -220,7 +222,6 @@ struct hv_vcpu {
 };
 
 /* ---- one VM ---- */
-struct hv_apic_map;			/* hv_irq.c */
 struct hv_doorbells;			/* hv_doorbell.c */
 
 struct hv_cpuid_table {
@@ -234,8 +235,6 @@ struct hv_vm {
 	struct mutex lock;
 	struct srcu_struct srcu;
 	bool dead;
-	u64 features;
-	struct file *kvm_file;		/* borrow mode */
 
 	struct hv_slots __rcu *slots;	/* srcu */
 	struct hv_mmu mmu;
@@ -250,8 +249,10 @@ struct hv_vm {
 	u64 efer_allowed;
 	int gpa_bits;			/* guest's MAXPHYADDR */
 	bool guest_tsc_deadline, guest_x2apic, guest_tsc_adjust, guest_rdtscp;
+	bool guest_ibpb, guest_spec_ctrl;
 
-	struct hv_apic_map *apic_map;	/* set by the first vCPU, changed in place by atomic words */
+	unsigned long apic_on, apic_x2;	/* masks of vCPUs; atomic bit operations */
+	atomic_t apic_turn;		/* lowest priority: who was last */
 	bool intr_line;			/* 8259 INTR; READ_ONCE/WRITE_ONCE */
 
 	spinlock_t irqfd_lock;
@@ -283,60 +284,9 @@ struct hv_ops {
 	bool keeps_pdptes;		/* PAE: v->pdpte is the CPU's, not what memory holds */
 	size_t vcpu_size;		/* struct that begins with struct hv_vcpu */
 
-	/* hv_hw.c; cpu_* run on the CPU with interrupts off. */
-	int (*check)(u32 *status);	/* can this CPU do it: 0 and *status, or -ENODEV */
-	int (*setup)(void);		/* once at insmod: permission maps, capabilities */
-	void (*cleanup)(void);
-	int (*cpu_enable)(void);	/* -EBUSY: somebody else has it on */
-	void (*cpu_disable)(void);	/* only what cpu_enable switched on */
-	bool (*cpu_in_use)(void);	/* any context: on, and not by us */
-	void (*info)(struct hv_info *info);	/* hw_features, mitigations, npt_levels */
+#define HV_OP(result, op, args) result (*op) args;
+#include "hv_ops.h"
 
-	int (*vcpu_create)(struct hv_vcpu *v);
-	void (*vcpu_destroy)(struct hv_vcpu *v);
-	void (*vcpu_load)(struct hv_vcpu *v, int cpu);	/* preemption off */
-	void (*vcpu_put)(struct hv_vcpu *v);
-
-	/*
-	 * section: enter the guest once and return after its exit, GPRs, rip,
-	 * rflags, cr0..cr4, efer stored in @v; host interrupts still off.
-	 * Flushes the tagged TLB first when v->flushed_gen is behind, and sets it.
-	 */
-	void (*enter)(struct hv_vcpu *v);
-	/* section: classify the exit; may finish it (HV_ENTER) without sleeping. */
-	int (*fast_exit)(struct hv_vcpu *v);
-	/* interrupts on, may sleep; for an exit that fast_exit called HV_SLOW. */
-	int (*slow_exit)(struct hv_vcpu *v);
-
-	/* State; with the vCPU loaded, outside the section unless said otherwise. */
-	void (*get_segs)(struct hv_vcpu *v, struct hv_segs *s);
-	void (*set_segs)(struct hv_vcpu *v, const struct hv_segs *s);
-	void (*get_seg)(struct hv_vcpu *v, int n, struct hv_seg *s);	/* section too */
-	int (*get_cpl)(struct hv_vcpu *v);				/* section too */
-	void (*set_control)(struct hv_vcpu *v);	/* push cr0..cr4, efer; section too */
-	void (*get_debug)(struct hv_vcpu *v);	/* refresh v->dr*, dr6, dr7, debugctl */
-	void (*set_debug)(struct hv_vcpu *v);
-	void (*get_msrs)(struct hv_vcpu *v);	/* refresh v->msrs */
-	void (*set_msrs)(struct hv_vcpu *v);
-	void (*set_tsc_offset)(struct hv_vcpu *v, u64 offset);	/* section too */
-	u32 (*get_shadow)(struct hv_vcpu *v);	/* HV_SHADOW_*; section too */
-	void (*set_shadow)(struct hv_vcpu *v, u32 shadow);	/* section too */
-
-	/* Events; section. */
-	void (*inject_exception)(struct hv_vcpu *v);	/* from v->ev */
-	void (*inject_irq)(struct hv_vcpu *v);		/* from v->ev: vector, soft, length */
-	void (*inject_nmi)(struct hv_vcpu *v);
-	bool (*irq_allowed)(struct hv_vcpu *v);		/* IF, no shadow */
-	bool (*nmi_allowed)(struct hv_vcpu *v);		/* not masked, no shadow */
-	void (*set_irq_window)(struct hv_vcpu *v, bool on);
-	void (*set_nmi_window)(struct hv_vcpu *v, bool on);
-	bool (*get_nmi_masked)(struct hv_vcpu *v);
-	void (*set_nmi_masked)(struct hv_vcpu *v, bool masked);
-	void (*update_tpr)(struct hv_vcpu *v);		/* CR8 intercept from TPR and IRR */
-
-	/* Second-stage entry format (contract 11: host's encryption mask applied). */
-	u64 (*pte_table)(u64 pa);
-	u64 (*pte_leaf)(u64 pa, bool write, bool exec, int level);	/* level 1..3 */
 	u64 pte_present, pte_large, pte_write, pte_accessed, pte_dirty, pte_addr_mask;
 	int max_leaf;			/* 2: 2M, 3: 1G */
 };
@@ -347,6 +297,7 @@ extern struct hv_ops hv_svm_ops, hv_vmx_ops;	/* completed by setup(), then read-
 /* hv_main.c */
 extern struct hv_info hv_host;		/* filled at insmod */
 extern atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
+extern u64 hv_spec_ctrl_mask;		/* what of a guest's SPEC_CTRL the CPU takes */
 extern bool hv_debug_flush;		/* module parameter: check contract 13 */
 void *hv_alloc(size_t size);		/* zeroed, charged to the caller's cgroup, counted */
 void hv_free(void *p);			/* NULL is fine */
@@ -356,15 +307,13 @@ void hv_free_page(void *p, unsigned int order);
 /* hv_hw.c */
 int hv_hw_init(void);
 void hv_hw_exit(void);
-int hv_hw_get(struct file *kvm_file);	/* first VM: switch on everywhere; -EBUSY */
+int hv_hw_get(void);	/* first VM: switch on everywhere; -EBUSY */
 void hv_hw_put(void);
 u32 hv_hw_status(void);			/* HV_STATUS_* now */
-u32 hv_hw_mode(void);
 bool hv_hw_lost(void);			/* switched off for reboot: nothing can run again */
 
 /* hv_vm.c */
 long hv_vm_create(const struct hv_create_vm *args);	/* fd or -errno */
-void hv_vm_get(struct hv_vm *vm);
 void hv_vm_put(struct hv_vm *vm);
 void hv_vm_kick_all(struct hv_vm *vm, int req);
 static inline struct hv_vcpu *hv_vm_vcpu(struct hv_vm *vm, u32 id)
@@ -398,9 +347,10 @@ static inline void hv_vcpu_unhalt(struct hv_vcpu *v)
 }
 
 /* hv_state.c */
-int hv_state_get(struct hv_vcpu *v, u64 groups);	/* into the run area */
+void hv_state_get(struct hv_vcpu *v, u64 groups);	/* into the run area */
 int hv_state_set(struct hv_vcpu *v, u64 groups);	/* from it; validates everything first */
 void hv_vcpu_reset(struct hv_vcpu *v, bool init);	/* power-on, or INIT */
+void hv_segs_reset(struct hv_vcpu *v);
 void hv_vcpu_sipi(struct hv_vcpu *v, u8 vector);
 /* What a guest's RFLAGS may hold; bit 1 is always set. */
 #define HV_RFLAGS_ALLOWED	0x3f7fd5ULL
@@ -408,6 +358,21 @@ int hv_set_cr0(struct hv_vcpu *v, u64 cr0);		/* section: 0 or -EINVAL (#GP) */
 int hv_set_cr4(struct hv_vcpu *v, u64 cr4);
 int hv_set_efer(struct hv_vcpu *v, u64 efer);
 int hv_set_xcr0(struct hv_vcpu *v, u64 xcr0);
+/* What of SPEC_CTRL a guest may set. */
+#define HV_SPEC_CTRL	((u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD))
+static inline bool hv_zero(const void *p, size_t n)
+{
+	return !memchr_inv(p, 0, n);
+}
+static inline u64 hv_sign_extend(u64 a, int bits)
+{
+	return (u64)((s64)(a << (64 - bits)) >> (64 - bits));
+}
+/* What the host's CPU takes; the nearest for an address that it would not. */
+static inline u64 hv_host_canonical(u64 a)
+{
+	return hv_sign_extend(a, boot_cpu_data.x86_virt_bits);
+}
 bool hv_canonical(const struct hv_vcpu *v, u64 a);	/* for this guest's address width */
 void hv_pdptes_load(struct hv_vcpu *v);			/* HV_REQ_PDPTE, slow */
 static inline bool hv_pae_paging(const struct hv_vcpu *v)
@@ -415,10 +380,23 @@ static inline bool hv_pae_paging(const struct hv_vcpu *v)
 	return (v->cr0 & X86_CR0_PG) && (v->cr4 & X86_CR4_PAE) && !(v->efer & EFER_LMA);
 }
 
+/*
+ * One event as both vendors write it: APM 15.20 (EVENTINJ, EXITINTINFO), SDM vol. 3 24.8.3, 24.9.3
+ * (entry's interruption information, IDT-vectoring information).
+ */
+#define HV_EV_VECTOR		0xffu
+#define HV_EV_TYPE		(7u << 8)
+#define HV_EV_INTR		(0u << 8)
+#define HV_EV_NMI		(2u << 8)
+#define HV_EV_EXCEPTION		(3u << 8)
+#define HV_EV_SOFT		(4u << 8)
+#define HV_EV_ERROR		BIT(11)
+#define HV_EV_VALID		BIT(31)
+
 /* hv_event.c, section */
+bool hv_event_done(struct hv_vcpu *v, u32 ours, u32 info, u32 error);
 int hv_events_enter(struct hv_vcpu *v);		/* HV_ENTER: inject done; HV_USER: EXTINT, WINDOW */
-void hv_queue_exception(struct hv_vcpu *v, u8 vector);
-void hv_queue_exception_error(struct hv_vcpu *v, u8 vector, u32 error);
+void hv_queue_exception(struct hv_vcpu *v, u8 vector);	/* error code, if any, 0 */
 void hv_queue_pf(struct hv_vcpu *v, u64 address, u32 error);
 void hv_queue_db(struct hv_vcpu *v, u64 dr6);
 void hv_retire(struct hv_vcpu *v, u64 next_rip);	/* RIP, shadow, RF, TF */
@@ -427,23 +405,25 @@ void hv_retire(struct hv_vcpu *v, u64 next_rip);	/* RIP, shadow, RF, TF */
 int hv_exit_cpuid(struct hv_vcpu *v);			/* section */
 int hv_exit_rdmsr(struct hv_vcpu *v);			/* section: HV_ENTER or HV_SLOW */
 int hv_exit_wrmsr(struct hv_vcpu *v);
-int hv_exit_rdmsr_slow(struct hv_vcpu *v);
-int hv_exit_wrmsr_slow(struct hv_vcpu *v);
+int hv_exit_msr_slow(struct hv_vcpu *v, bool write);
 int hv_exit_hlt(struct hv_vcpu *v);			/* section */
 int hv_exit_hypercall(struct hv_vcpu *v);		/* section */
 int hv_exit_xsetbv(struct hv_vcpu *v);			/* section */
 /* section: @next_rip is the RIP after the instruction (both vendors know it) */
 int hv_exit_io(struct hv_vcpu *v, u16 port, u8 size, bool in, bool string, bool rep, u64 next_rip);
-/* slow: second-stage fault; @access HV_ACCESS_*; bytes may be in v->insn */
-int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access);
+/* slow: second-stage fault; @access HV_ACCESS_*; bytes may be in v->insn; @delivering: under the
+ * delivery of an event, so not an instruction's */
+int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access, bool delivering);
 int hv_exit_npf_fast(struct hv_vcpu *v, u64 gpa, u32 access);	/* section: doorbell, xAPIC page; else HV_SLOW */
 int hv_exit_insn(struct hv_vcpu *v);			/* slow: HV_EXIT_INSN with bytes */
+int hv_exit_skip(struct hv_vcpu *v);		/* section: an instruction without effect */
+int hv_exit_off(struct hv_vcpu *v);		/* section: SVM or VMX is off on this CPU */
 int hv_exit_ud(struct hv_vcpu *v);			/* section */
 int hv_exit_gp(struct hv_vcpu *v);			/* section */
 int hv_exit_pause(struct hv_vcpu *v, u64 next_rip);	/* slow: a guest that spins */
+#define HV_CR0_LMSW	(-1)
 int hv_exit_write_cr(struct hv_vcpu *v, int cr, u64 val, u64 next_rip);	/* section: 0, 4, 8 */
 int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip);	/* section */
-u64 hv_lmsw(const struct hv_vcpu *v, u16 val);		/* the new CR0 */
 void hv_write_gpr(struct hv_vcpu *v, int n, u64 val, int size);	/* as MOV of 2, 4, 8 bytes */
 void hv_machine_check(void);				/* section: one struck in the guest */
 int hv_exit_shutdown(struct hv_vcpu *v);
@@ -452,20 +432,25 @@ int hv_exit_fail(struct hv_vcpu *v, u32 reason, u64 code, u64 i0, u64 i1, u64 i2
  * in the section the caller then says HV_SLOW; outside it #PF or #GP is queued */
 int hv_insn_length(struct hv_vcpu *v, bool atomic);
 int hv_code_mode(struct hv_vcpu *v);		/* section: 16, 32, 64 */
-bool hv_in_64bit(struct hv_vcpu *v);		/* section */
+static inline bool hv_in_64bit(struct hv_vcpu *v)
+{
+	return (v->efer & EFER_LMA) && hv_code_mode(v) == 64;
+}
 
 /* hv_debug.c, section: around an entry, if either side has breakpoints armed */
 struct hv_host_debug {
 	u64 dr[4], dr7;
 	bool saved;			/* dr[] */
 };
+#define DR7_GD	BIT_ULL(13)
 void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h);
 void hv_debug_restore_armed(const struct hv_host_debug *h);
+void hv_debug_set(struct hv_vcpu *v);		/* v->debug.dr6 and dr7 have changed */
 static inline void hv_debug_load(struct hv_vcpu *v, struct hv_host_debug *h)
 {
 	h->saved = false;
 	h->dr7 = this_cpu_read(cpu_dr7);
-	if (unlikely((v->dr7 | h->dr7) & 0xff))
+	if (unlikely((v->debug.dr7 | h->dr7) & 0xff))
 		hv_debug_load_armed(v, h);
 }
 static inline void hv_debug_restore(const struct hv_host_debug *h)
@@ -475,7 +460,7 @@ static inline void hv_debug_restore(const struct hv_host_debug *h)
 }
 
 /* hv_cpuid.c */
-int hv_cpuid_supported(struct hv_cpuid_entry *e, u32 *count);
+void hv_cpuid_supported(struct hv_cpuid_table *t);
 int hv_cpuid_set(struct hv_vm *vm, const struct hv_cpuid_entry *e, u32 count);
 void hv_cpuid(struct hv_vcpu *v, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);	/* section */
 u32 hv_cpuid_signature(struct hv_vm *vm);	/* leaf 1 EAX: RDX after reset */
@@ -485,20 +470,20 @@ const struct hv_cpuid_entry *hv_cpuid_find(const struct hv_cpuid_table *t, u32 l
 #define HV_MSR_GP	1
 #define HV_MSR_SLOW	2
 #define HV_MSR_USER	3
-bool hv_msr_pat_valid(u64 data);	/* IA32_PAT: every entry is a defined memory type */
+bool hv_msr_types_valid(u64 data, u32 types);	/* every byte is one of this mask of memory types */
+#define HV_MTRR_TYPES	0x73u
+#define HV_PAT_TYPES	0xf3u
 int hv_msr_read(struct hv_vcpu *v, u32 msr, u64 *data, bool atomic);
 int hv_msr_write(struct hv_vcpu *v, u32 msr, u64 data, bool atomic);
 
 /* hv_fpu.c */
 int hv_fpu_setup(void);				/* xsave size, xcr0 mask into hv_host */
-int hv_fpu_create(struct hv_vcpu *v);
-void hv_fpu_destroy(struct hv_vcpu *v);
 void hv_fpu_reset(struct hv_vcpu *v, bool init);
 void hv_fpu_enter(struct hv_vcpu *v);		/* section: guest XSAVE, XCR0, PKRU in */
 void hv_fpu_leave(struct hv_vcpu *v);		/* section: out, host's back */
 void hv_fpu_sync_xcr0(struct hv_vcpu *v);	/* section: the guest's XCR0 into v->xcr0 */
 void hv_fpu_set_xcr0(struct hv_vcpu *v);	/* section: v->xcr0 changed while loaded */
-int hv_fpu_get(struct hv_vcpu *v, void *dst);	/* XSAVE group */
+void hv_fpu_get(struct hv_vcpu *v, void *dst);	/* XSAVE group */
 int hv_fpu_set(struct hv_vcpu *v, const void *src);	/* validates header and MXCSR */
 
 /* hv_slots.c */
@@ -512,15 +497,11 @@ static inline const struct hv_slots *hv_slots(struct hv_vm *vm)
 	return srcu_dereference(vm->slots, &vm->srcu);
 }
 void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn);
-/* Guest-physical memory from the vCPU's process, vm->srcu held.  0 or -EFAULT.
+/* Guest-physical memory from the vCPU's process, vm->srcu held; @atomic: section.  0 or -EFAULT.
  * The only way the module reads or writes guest memory; writes mark the log. */
-int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len);		/* may sleep */
+int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic);
+int hv_guest_read_entry(struct hv_vm *vm, u64 gpa, u64 *e, size_t size, bool atomic);
 int hv_guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len);	/* may sleep */
-int hv_guest_read_atomic(struct hv_vm *vm, u64 gpa, void *buf, size_t len);	/* section */
-int hv_guest_write_atomic(struct hv_vm *vm, u64 gpa, const void *buf, size_t len);
-/* section, short: 8 bytes, and 16 bytes, within one page */
-int hv_guest_read_u64_atomic(struct hv_vm *vm, u64 gpa, u64 *val);
-int hv_guest_read_code_atomic(struct hv_vm *vm, u64 gpa, u8 *buf);
 
 /* hv_mmu.c */
 int hv_mmu_init(struct hv_vm *vm);		/* registers the notifier on current->mm */
@@ -532,13 +513,13 @@ void hv_mmu_zap_range(struct hv_vm *vm, u64 gfn, u64 npages);	/* without flush *
 void hv_mmu_write_protect(struct hv_vm *vm, const struct hv_memslot *slot,
 			  u64 first, const unsigned long *mask, u64 npages);
 void hv_mmu_flush(struct hv_vm *vm);	/* wait for all vCPUs, release table pages */
+static inline u64 hv_mmu_root_pa(struct hv_vm *vm)
+{
+	return __pa(vm->mmu.root);
+}
 bool hv_mmu_check_flushed(struct hv_vm *vm, u64 gen);	/* contract 13, debug: violated */
-u64 hv_mmu_root_pa(struct hv_vm *vm);
 
 /* hv_walk.c */
-/* Returns 0 and *gpa; -EFAULT with *pferr (#PF error code); -EAGAIN: atomic only,
- * table not readable now; -ENXIO: a table lies outside memory. */
-int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pferr, bool atomic);
 /* Fill v->insn from CS:RIP: 0; -EAGAIN: atomic only, ask again when sleeping is
  * allowed; -EFAULT: a #PF or #GP is queued; -ENXIO: code outside memory, nothing queued. */
 int hv_fetch(struct hv_vcpu *v, bool atomic);
@@ -550,7 +531,6 @@ void hv_lapic_reset(struct hv_vcpu *v, bool init);
 bool hv_lapic_idle(struct hv_vcpu *v);		/* section: IRR is surely empty; as cheap as can be */
 int hv_lapic_pending(struct hv_vcpu *v);	/* section: deliverable vector above PPR, or -1 */
 int hv_lapic_ack(struct hv_vcpu *v);		/* section: IRR -> ISR, the vector */
-bool hv_lapic_has_irq(struct hv_vcpu *v);	/* for HLT: anything that would wake it */
 bool hv_lapic_extint_ok(struct hv_vcpu *v);	/* LVT0 (or APIC off) takes the 8259 line */
 u64 hv_lapic_get_cr8(struct hv_vcpu *v);
 void hv_lapic_set_cr8(struct hv_vcpu *v, u64 cr8);	/* section */
@@ -570,12 +550,9 @@ void hv_timer_tsc_changed(struct hv_vcpu *v);		/* offset moved under a deadline 
 void hv_lapic_initsipi(struct hv_vcpu *v);		/* HV_REQ_INITSIPI, slow */
 void hv_lapic_initsipi_sync(struct hv_vcpu *v);		/* move latched INIT/SIPI into v->mp, for saving */
 void hv_lapic_get(struct hv_vcpu *v, void *page, struct hv_apic_timer *t);	/* either NULL */
-int hv_lapic_check(struct hv_vcpu *v, const void *page);	/* would set() accept it */
 void hv_lapic_set(struct hv_vcpu *v, const void *page, const struct hv_apic_timer *t);
 
 /* hv_irq.c */
-int hv_irq_map_update(struct hv_vm *vm);	/* ids or modes changed */
-void hv_irq_map_destroy(struct hv_vm *vm);
 int hv_irq_deliver(struct hv_vm *vm, struct hv_vcpu *from, const struct hv_irq_msg *m);	/* any context */
 int hv_irq_msi(struct hv_vm *vm, u64 address, u32 data);	/* any context: targets reached */
 void hv_irq_set_line(struct hv_vm *vm, bool level);

@@ -6,37 +6,24 @@
  * Documentation/virt/kvm/x86/{msr,timekeeping}.rst and cpuid.rst for the
  * paravirtual MSRs.
  *
- * TSC: guest TSC = host TSC + VM's base + vCPU's offset, at the host's rate.
- * vCPUs start with offset 0, so their TSCs agree exactly, also when one is
- * started later.  A write by the guest is taken literally (TSC_ADJUST moves by
- * the same amount): guessing that two writes were meant to be equal is needed
- * only where TSCs start out different.
+ * TSC: guest TSC = host TSC + VM's base + vCPU's offset, at the host's rate.  Offsets start as 0:
+ * vCPUs' TSCs agree exactly.  A write by the guest is taken literally (TSC_ADJUST moves by the same
+ * amount): guessing that two were meant to be equal is needed only where TSCs start out different.
  *
  * kvmclock is one of two things.
- *   Linear, while the host itself keeps time by the TSC: one line over the host
- *   TSC for the whole VM, laid down when the VM is made.  Every vCPU's page
- *   describes the same line, so no order of updates and no migration can show a
- *   step back.  Like CLOCK_MONOTONIC_RAW it does not follow the host's NTP.  The
- *   stable bit says that any vCPU's page serves all, which is so while their TSC
- *   offsets are equal.
- *   Sampled, when the host has found its TSC wanting: each page is a sample of
- *   host boot time, renewed when the vCPU comes to another CPU and every quarter
- *   second; if the TSC ran ahead of it, the page's slope is lowered for a while
- *   instead of the time being set back.  A VM that became sampled stays so.
+ *   Linear, while the host itself keeps time by the TSC: one line over the host TSC for the whole
+ *   VM.  Every vCPU's page describes it, so no order of updates and no migration can show a step
+ *   back.  Like CLOCK_MONOTONIC_RAW it does not follow the host's NTP.  The stable bit says that
+ *   any vCPU's page serves all, which is so while their TSC offsets are equal.
+ *   Sampled, when the host has found its TSC wanting: each page is a sample of host boot time,
+ *   renewed when the vCPU comes to another CPU and every quarter second; if the TSC ran ahead of
+ *   it, the page's slope is lowered for a while.  A VM that became sampled stays so.
  * Time that the host was suspended is added to both: a step forward.
- *
- * Guest memory is written through hv_guest_write() only.
  */
 #include <linux/clocksource.h>
-#include <linux/irq_work.h>
-#include <linux/ktime.h>
-#include <linux/math64.h>
-#include <linux/notifier.h>
 #include <linux/pvclock_gtod.h>
-#include <linux/sched.h>
 #include <linux/timekeeper_internal.h>
 #include <asm/pvclock-abi.h>
-#include <asm/tsc.h>
 #include <uapi/linux/kvm_para.h>
 #include "hv.h"
 
@@ -203,6 +190,24 @@ static void sample_page(struct hv_vcpu *v, struct pvclock_vcpu_time_info *p)
 		hrtimer_start(&vm->clock_timer, ns_to_ktime(SAMPLE_NS), HRTIMER_MODE_REL_HARD);
 }
 
+/*
+ * Write @page, whose version is at @version in it and so far what the guest has.  It is odd while
+ * the rest changes: other vCPUs may be reading.
+ */
+static void write_page(struct hv_vm *vm, u64 gpa, void *page, size_t len, u32 *version)
+{
+	u64 version_gpa = gpa + ((void *)version - page);
+
+	*version = (*version + 1) | 1;
+	if (hv_guest_write(vm, version_gpa, version, sizeof(*version)))
+		return;
+	smp_wmb();	/* both pair with the guest's reads: version, page, version */
+	hv_guest_write(vm, gpa, page, len);
+	smp_wmb();
+	++*version;
+	hv_guest_write(vm, version_gpa, version, sizeof(*version));
+}
+
 void hv_clock_update(struct hv_vcpu *v)
 {
 	u64 gpa = v->clock.kvm_system_time & ~(u64)KVM_MSR_ENABLED;
@@ -212,7 +217,7 @@ void hv_clock_update(struct hv_vcpu *v)
 
 	if (!(v->clock.kvm_system_time & KVM_MSR_ENABLED))
 		return;
-	if (hv_guest_read(vm, gpa, &old, sizeof(old)))
+	if (hv_guest_read(vm, gpa, &old, sizeof(old), false))
 		return;
 
 	spin_lock_irqsave(&vm->clock_lock, flags);
@@ -232,16 +237,8 @@ void hv_clock_update(struct hv_vcpu *v)
 	if (xchg(&v->clock_stopped, false))
 		p.flags |= PVCLOCK_GUEST_STOPPED;
 
-	/* Odd while it changes.  Other vCPUs may be reading this page. */
-	p.version = (old.version + 1) | 1;
-	if (hv_guest_write(vm, gpa, &p.version, sizeof(p.version)))
-		return;
-	smp_wmb();
-	hv_guest_write(vm, gpa + sizeof(p.version), (void *)&p + sizeof(p.version),
-		       sizeof(p) - sizeof(p.version));
-	smp_wmb();
-	p.version++;
-	hv_guest_write(vm, gpa, &p.version, sizeof(p.version));
+	p.version = old.version;
+	write_page(vm, gpa, &p, sizeof(p), &p.version);
 }
 
 static void write_wall_clock(struct hv_vcpu *v, u64 gpa)
@@ -250,22 +247,16 @@ static void write_wall_clock(struct hv_vcpu *v, u64 gpa)
 	struct hv_vm *vm = v->vm;
 	u64 wall, boot, tsc;
 	unsigned long flags;
-	u32 version;
 
-	if (hv_guest_read(vm, gpa, &version, sizeof(version)))
+	if (hv_guest_read(vm, gpa, &w.version, sizeof(w.version), false))
 		return;
 	spin_lock_irqsave(&vm->clock_lock, flags);
 	tsc = sample(&boot);
 	wall = ktime_get_real_ns() - kvmclock_at(vm, tsc, boot);
 	spin_unlock_irqrestore(&vm->clock_lock, flags);
 
-	w.version = (version + 1) | 1;
 	w.sec = div_u64_rem(wall, NSEC_PER_SEC, &w.nsec);
-	if (hv_guest_write(vm, gpa, &w, sizeof(w)))
-		return;
-	smp_wmb();
-	w.version++;
-	hv_guest_write(vm, gpa, &w.version, sizeof(w.version));
+	write_page(vm, gpa, &w, sizeof(w), &w.version);
 }
 
 static enum hrtimer_restart resample(struct hrtimer *t)
@@ -293,11 +284,7 @@ static enum hrtimer_restart resample(struct hrtimer *t)
 
 static u64 run_delay(void)
 {
-#ifdef CONFIG_SCHED_INFO
 	return current->sched_info.run_delay;
-#else
-	return 0;
-#endif
 }
 
 void hv_clock_steal_look(struct hv_vcpu *v)
@@ -321,19 +308,12 @@ void hv_clock_steal(struct hv_vcpu *v)
 	v->run_delay_task = current;
 	v->run_delay_last = now;
 
-	if (hv_guest_read(vm, gpa, &st, sizeof(st)))
+	if (hv_guest_read(vm, gpa, &st, sizeof(st), false))
 		return;
-	st.version = (st.version + 1) | 1;
-	if (hv_guest_write(vm, gpa + offsetof(struct kvm_steal_time, version), &st.version,
-			   sizeof(st.version)))
-		return;
-	smp_wmb();
 	st.steal = v->clock.steal_ns;
-	hv_guest_write(vm, gpa, &st.steal, sizeof(st.steal));
-	smp_wmb();
-	st.version++;
-	hv_guest_write(vm, gpa + offsetof(struct kvm_steal_time, version), &st.version,
-		       sizeof(st.version));
+	/* Only these two words are ours. */
+	BUILD_BUG_ON(offsetof(struct kvm_steal_time, version) != sizeof(st.steal));
+	write_page(vm, gpa, &st, sizeof(st.steal) + sizeof(st.version), &st.version);
 }
 
 /* ---- MSRs, restored state, load ---- */
@@ -358,17 +338,6 @@ int hv_clock_msr_write(struct hv_vcpu *v, u32 msr, u64 data)
 		v->clock.kvm_steal_time = data;
 		v->run_delay_task = NULL;
 		hv_request(v, HV_REQ_STEAL);
-		return 0;
-	case MSR_KVM_PV_EOI_EN:
-		/* Not offered: switching it off is all that can be asked. */
-		if (data & KVM_MSR_ENABLED)
-			return 1;
-		v->clock.kvm_pv_eoi = data;
-		return 0;
-	case MSR_KVM_POLL_CONTROL:
-		if (data & ~1ULL)
-			return 1;
-		v->clock.kvm_poll_control = data;
 		return 0;
 	}
 	return 1;

@@ -29,19 +29,13 @@
 #define ENDBR
 #endif
 #else
-#include <linux/eventfd.h>
-#include <linux/hrtimer.h>
 #include <linux/irq_work.h>
-#include <linux/mm.h>
-#include <linux/mmu_notifier.h>
 #include <linux/smp.h>
 #include <linux/swap.h>
 #include <linux/wait.h>
 #include <linux/sched/signal.h>
 #include <asm/mmu_context.h>
-#include <asm/msr.h>
 #include <asm/nospec-branch.h>
-#include <asm/processor.h>
 #include <asm/smp.h>
 #include <asm/tlbflush.h>
 #if __has_include(<asm/cpuid/api.h>)	/* 6.16; not in processor.h from 7.0 */
@@ -65,6 +59,15 @@ static inline void hv_ibpb(void)
 		wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
 #else
 	indirect_branch_prediction_barrier();
+#endif
+}
+
+/* VMSCAPE: the way to user space is to issue an IBPB. */
+static inline void hv_guest_ran(void)
+{
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
 #endif
 }
 
@@ -153,17 +156,6 @@ static inline void hv_fault_in(unsigned long hva, bool write)
 }
 #endif
 
-static inline void hv_hrtimer_setup_on_stack(struct hrtimer *t,
-					     enum hrtimer_restart (*fn)(struct hrtimer *))
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-	hrtimer_setup_on_stack(t, fn, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-#else
-	hrtimer_init_on_stack(t, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-	t->function = fn;
-#endif
-}
-
 #ifndef IRQ_WORK_INIT_HARD		/* before 5.11; also before threaded irq_work */
 #define IRQ_WORK_INIT_HARD(fn)	{ .flags = ATOMIC_INIT(IRQ_WORK_HARD_IRQ), .func = (fn) }
 #endif
@@ -214,23 +206,13 @@ static inline void hv_cr4_vmxe(bool on)
 #endif
 
 /* Neither sleeps; the first only sets the flag, as for memory without a file. */
-static inline void hv_page_set_dirty(struct page *page)
-{
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
-	folio_set_dirty(page_folio(page));
+#define hv_page_set_dirty(page)		folio_set_dirty(page_folio(page))
+#define hv_page_mark_accessed(page)	folio_mark_accessed(page_folio(page))
 #else
-	SetPageDirty(page);
+#define hv_page_set_dirty(page)		SetPageDirty(page)
+#define hv_page_mark_accessed(page)	mark_page_accessed(page)
 #endif
-}
-
-static inline void hv_page_mark_accessed(struct page *page)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
-	folio_mark_accessed(page_folio(page));
-#else
-	mark_page_accessed(page);
-#endif
-}
 
 /*
  * Suspend and resume on the last CPU.  The callbacks grew an argument, in stable

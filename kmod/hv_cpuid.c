@@ -2,244 +2,224 @@
 /*
  * hv_cpuid.c - the CPUID table.
  *
- * Userspace sets a table per VM; the module never lets it promise more than
- * the host has and the module keeps: every feature word is masked by what
- * hv_cpuid_supported() reports, and what follows from it (CR4, EFER, XCR0
- * bits a guest may set) is derived here and nowhere else.
- * SDM vol. 2 CPUID; APM vol. 3 appendix E; KVM's leaves 0x40000000..1
+ * Userspace sets a table per VM; the module never lets it promise more than the host has and the
+ * module keeps: every feature word is masked by what hv_cpuid_supported() reports, and what
+ * follows from it (CR4, EFER, XCR0 bits a guest may set) is derived here and nowhere else. SDM
+ * vol. 2 CPUID; APM vol. 3 appendix E; KVM's leaves 0x40000000..1
  * (Documentation/virt/kvm/x86/cpuid.rst).
  */
-#include <linux/kernel.h>
 #include <linux/sort.h>
 #include <uapi/linux/kvm_para.h>
-#include <asm/cpufeature.h>
-#include <asm/msr-index.h>
-#include <asm/processor.h>
 #include "hv.h"
 
 #define F(reg_bit) (1u << (reg_bit))
+#define ANY	~0u
 
-/* Feature bits the module can keep; all others are hidden. */
-/* 1.EDX: FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36
- * CLFLUSH MMX FXSR SSE SSE2 HTT */
-#define ALLOW_1_EDX	((0x07ffffffu & ~(F(10) | F(18) | F(20) | F(21) | F(22))) | F(28))
-/* 1.ECX: SSE3 PCLMUL SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND */
-#define ALLOW_1_ECX	(F(0) | F(1) | F(9) | F(12) | F(13) | F(17) | F(19) | F(20) | F(22) | \
-			 F(23) | F(25) | F(26) | F(28) | F(29) | F(30))
-/* kept by the module whatever the CPU has: x2APIC, TSC-deadline, hypervisor */
-#define EMUL_1_ECX	(F(21) | F(24) | F(31))
-/* 7.0.EBX: FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS INVPCID AVX512F DQ RDSEED ADX SMAP IFMA
- * CLFLUSHOPT CLWB CD SHA BW VL */
-#define ALLOW_7_EBX	(F(0) | F(3) | F(5) | F(7) | F(8) | F(9) | F(10) | F(16) | F(17) | F(18) | \
-			 F(19) | F(20) | F(21) | F(23) | F(24) | F(28) | F(29) | F(30) | F(31))
-#define EMUL_7_EBX	F(1)	/* TSC_ADJUST */
-/* 7.0.ECX: AVX512_VBMI UMIP PKU VBMI2 GFNI VAES VPCLMUL VNNI BITALG VPOPCNTDQ LA57 RDPID
- * MOVDIRI MOVDIR64B */
-#define ALLOW_7_ECX	(F(1) | F(2) | F(3) | F(6) | F(8) | F(9) | F(10) | F(11) | F(12) | F(14) | \
-			 F(16) | F(22) | F(27) | F(28))
-/* 7.0.EDX: FSRM, AVX512_VP2INTERSECT, SERIALIZE */
-#define ALLOW_7_EDX	(F(4) | F(8) | F(14))
-/* 7.0.EDX speculation: IBRS with IBPB, STIBP, SSBD, where Intel has them */
-#define ALLOW_7_SPEC	(F(26) | F(27) | F(31))
-/* 7.1.EAX: AVX_VNNI AVX512_BF16 FZRM FSRS FSRC */
-#define ALLOW_7_1_EAX	(F(4) | F(5) | F(10) | F(11) | F(12))
-/* D.1.EAX: XSAVEOPT XSAVEC XGETBV1; no XSAVES: XSS stays 0 */
-#define ALLOW_D_1_EAX	(F(0) | F(1) | F(2))
-/* 80000001.EDX: as 1.EDX where shared, SYSCALL NX MMXEXT FXSR_OPT GBPAGES RDTSCP LM 3DNOWEXT 3DNOW */
-#define ALLOW_81_EDX	(0x0183f3ffu | F(11) | F(20) | F(22) | F(25) | F(26) | F(27) | F(29) | \
-			 F(30) | F(31))
-/* 80000001.ECX: LAHF_LM CMP_LEGACY CR8_LEGACY ABM SSE4A MISALIGNSSE 3DNOWPREFETCH XOP FMA4 TBM */
-#define ALLOW_81_ECX	(F(0) | F(1) | F(4) | F(5) | F(6) | F(7) | F(8) | F(11) | F(16) | F(21))
-/* 80000008.EBX: CLZERO XSAVEERPTR WBNOINVD(no: intercepted as a no-op) */
-#define ALLOW_88_EBX	(F(0) | F(2))
-/* 80000008.EBX speculation: IBPB IBRS STIBP IBRS_ALWAYS SSBD: see spec_features() */
-#define ALLOW_88_SPEC	(F(12) | F(14) | F(15) | F(24) | F(26) | F(28))
-/* 80000021.EAX: NoNestedDataBp LfenceAlwaysSerializing NullSelectorClearsBase */
-#define ALLOW_821_EAX	(F(0) | F(2) | F(6) | F(9))
+enum { EAX, EBX, ECX, EDX };
+
+/* The bits of each register that the module can keep; all others are hidden.  ANY: not judged. */
+static const struct rule {
+	u32 leaf, subleaf;
+	u32 allow[4];
+} rules[] = {
+	{ 0x1, 0, { ANY, ANY,
+		/* SSE3 PCLMUL SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C
+		 * RDRAND */
+		F(0) | F(1) | F(9) | F(12) | F(13) | F(17) | F(19) | F(20) | F(22) | F(23) | F(25) |
+		F(26) | F(28) | F(29) | F(30),
+		/* FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFLUSH
+		 * MMX FXSR SSE SSE2 HTT */
+		(0x07ffffffu & ~(F(10) | F(18) | F(20) | F(21) | F(22))) | F(28) } },
+	{ 0x6, 0, { 0, 0, 0, 0 } },
+	{ 0x7, 0, { ANY,
+		/* FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS INVPCID AVX512F DQ RDSEED ADX SMAP IFMA
+		 * CLFLUSHOPT CLWB CD SHA BW VL */
+		F(0) | F(3) | F(5) | F(7) | F(8) | F(9) | F(10) | F(16) | F(17) | F(18) | F(19) |
+		F(20) | F(21) | F(23) | F(24) | F(28) | F(29) | F(30) | F(31),
+		/* AVX512_VBMI UMIP PKU VBMI2 GFNI VAES VPCLMUL VNNI BITALG VPOPCNTDQ LA57 RDPID
+		 * MOVDIRI MOVDIR64B */
+		F(1) | F(2) | F(3) | F(6) | F(8) | F(9) | F(10) | F(11) | F(12) | F(14) | F(16) |
+		F(22) | F(27) | F(28),
+		/* FSRM AVX512_VP2INTERSECT SERIALIZE; Intel's IBRS with IBPB, STIBP, SSBD */
+		F(4) | F(8) | F(14) | F(26) | F(27) | F(31) } },
+	/* AVX_VNNI AVX512_BF16 FZRM FSRS FSRC */
+	{ 0x7, 1, { F(4) | F(5) | F(10) | F(11) | F(12), 0, 0, 0 } },
+	/* XSAVEOPT XSAVEC XGETBV1; no XSAVES: XSS stays 0 */
+	{ 0xd, 1, { F(0) | F(1) | F(2), 0, 0, 0 } },
+	{ 0x80000001, 0, { ANY, ANY,
+		/* LAHF_LM CMP_LEGACY CR8_LEGACY ABM SSE4A MISALIGNSSE 3DNOWPREFETCH XOP FMA4 TBM */
+		F(0) | F(1) | F(4) | F(5) | F(6) | F(7) | F(8) | F(11) | F(16) | F(21),
+		/* as 1.EDX where shared, SYSCALL NX MMXEXT FXSR_OPT GBPAGES RDTSCP LM 3DNOWEXT
+		 * 3DNOW */
+		0x0183f3ffu | F(11) | F(20) | F(22) | F(25) | F(26) | F(27) | F(29) | F(30) |
+		F(31) } },
+	/* invariant TSC */
+	{ 0x80000007, 0, { 0, 0, 0, F(8) } },
+	/* CLZERO XSAVEERPTR; IBPB IBRS STIBP IBRS_ALWAYS SSBD (no WBNOINVD) */
+	{ 0x80000008, 0, { ANY,
+		F(0) | F(2) | F(12) | F(14) | F(15) | F(24) | F(26) | F(28), ANY, 0 } },
+	/* no nested SVM */
+	{ 0x8000000a, 0, { 0, 0, 0, 0 } },
+	/* NoNestedDataBp LfenceAlwaysSerializing NullSelectorClearsBase */
+	{ 0x80000021, 0, { F(0) | F(2) | F(6) | F(9), 0, 0, 0 } },
+};
+
+/* Features whose registers are components of XCR0. */
+#define AVX	BIT(2)
+#define AVX512	BIT(5)
+#define PKRU	BIT(9)
+static const struct {
+	u32 leaf, subleaf, reg, bits;
+	u64 xcr0;
+} needs_xcr0[] = {
+	{ 0x1, 0, ECX, F(12) | F(28) | F(29), AVX },
+	{ 0x7, 0, EBX, F(5), AVX },
+	{ 0x7, 0, EBX, F(16) | F(17) | F(21) | F(28) | F(30) | F(31), AVX512 },
+	{ 0x7, 0, ECX, F(3), PKRU },
+	{ 0x7, 0, ECX, F(9) | F(10), AVX },
+	{ 0x7, 0, ECX, F(1) | F(6) | F(11) | F(12) | F(14), AVX512 },
+	{ 0x7, 0, EDX, F(8), AVX512 },
+	{ 0x7, 1, EAX, F(4), AVX },
+	{ 0x7, 1, EAX, F(5), AVX512 },
+	{ 0x80000001, 0, ECX, F(11) | F(16), AVX },
+};
 
 #define KVM_FEATURES	(F(KVM_FEATURE_CLOCKSOURCE) | F(KVM_FEATURE_NOP_IO_DELAY) | \
 			 F(KVM_FEATURE_CLOCKSOURCE2) | F(KVM_FEATURE_STEAL_TIME) | \
 			 F(KVM_FEATURE_PV_UNHALT) | F(KVM_FEATURE_PV_SEND_IPI) | \
 			 F(KVM_FEATURE_PV_SCHED_YIELD) | F(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
 
-static const u32 kvm_signature[3] = { 0x4b4d564b, 0x564b4d56, 0x4d };	/* "KVMKVMKVM" */
-
-/* A guest's SPEC_CTRL is switched only where the host itself uses the MSR. */
-static u32 spec_features(u32 ebx)
+static u32 *regs(struct hv_cpuid_entry *e)
 {
-	return boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) ? ebx & ALLOW_88_SPEC : ebx & F(12);
+	return &e->eax;
 }
 
+static const struct rule *rule_find(const struct hv_cpuid_entry *e)
+{
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(rules); i++)
+		if (rules[i].leaf == e->leaf && rules[i].subleaf == e->subleaf)
+			return &rules[i];
+	return NULL;
+}
+
+/* From what the CPU says to what a guest may have. */
 static void filter(struct hv_cpuid_entry *e)
 {
+	const struct rule *rule = rule_find(e);
 	u64 xcr0 = hv_host.xcr0;
+	u32 i;
 
+	for (i = 0; rule && i < 4; i++)
+		regs(e)[i] &= rule->allow[i];
+	for (i = 0; i < ARRAY_SIZE(needs_xcr0); i++)
+		if (needs_xcr0[i].leaf == e->leaf && needs_xcr0[i].subleaf == e->subleaf &&
+		    !(xcr0 & needs_xcr0[i].xcr0))
+			regs(e)[needs_xcr0[i].reg] &= ~needs_xcr0[i].bits;
 	switch (e->leaf) {
 	case 0x1:
-		e->edx &= ALLOW_1_EDX;
-		e->ecx &= ALLOW_1_ECX;
-		if (!xcr0)
-			e->ecx &= ~(F(26) | F(28) | F(12) | F(29));
-		else if (!(xcr0 & 4))
-			e->ecx &= ~(F(28) | F(12) | F(29));
-		e->ecx |= EMUL_1_ECX;
+		/* Kept by the module whatever the CPU has: x2APIC, TSC-deadline; a hypervisor. */
+		e->ecx |= F(21) | F(24) | F(31);
 		break;
 	case 0x6:
 		e->eax = F(2);		/* ARAT: the local APIC timer never stops */
-		e->ebx = e->ecx = e->edx = 0;
 		break;
 	case 0x7:
-		if (e->subleaf == 0) {
-			e->eax = min(e->eax, 1u);
-			e->ebx = (e->ebx & ALLOW_7_EBX) | EMUL_7_EBX;
-			e->ecx &= ALLOW_7_ECX;
-			e->edx &= ALLOW_7_EDX |
-				  (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) ? ALLOW_7_SPEC : 0);
-			if (!(xcr0 & 4)) {
-				e->ebx &= ~F(5);
-				e->ecx &= ~(F(9) | F(10));
-			}
-			if (!(xcr0 & 0x20)) {
-				e->ebx &= ~(F(16) | F(17) | F(21) | F(28) | F(30) | F(31));
-				e->ecx &= ~(F(1) | F(6) | F(11) | F(12) | F(14));
-				e->edx &= ~F(8);
-			}
-			if (!(xcr0 & 0x200))
-				e->ecx &= ~F(3);
-			if (!(hv_host.hw_features & HV_HW_LA57))
-				e->ecx &= ~F(16);
-		} else {
-			e->eax &= ALLOW_7_1_EAX;
-			if (!(xcr0 & 4))
-				e->eax &= ~F(4);
-			if (!(xcr0 & 0x20))
-				e->eax &= ~F(5);
-			e->ebx = e->ecx = e->edx = 0;
-		}
+		if (e->subleaf)
+			break;
+		e->eax = min(e->eax, 1u);
+		e->ebx |= F(1);		/* TSC_ADJUST */
+		/* A guest's SPEC_CTRL is switched only where the host itself uses the MSR. */
+		if (!boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
+			e->edx &= ~(F(26) | F(27) | F(31));
+		if (!(hv_host.hw_features & HV_HW_LA57))
+			e->ecx &= ~F(16);
 		break;
 	case 0xd:
 		if (e->subleaf == 0) {
 			e->eax = xcr0;
 			e->edx = xcr0 >> 32;
 			e->ecx = hv_host.xsave_size;
-		} else if (e->subleaf == 1) {
-			e->eax &= ALLOW_D_1_EAX;
-			e->ebx = e->ecx = e->edx = 0;
-		} else {
+		} else if (e->subleaf > 1) {
 			e->ecx &= F(1);		/* a user state component; alignment only */
 			e->edx = 0;
 		}
 		break;
 	case 0x80000001:
-		e->edx &= ALLOW_81_EDX;
-		e->ecx &= ALLOW_81_ECX;
-		if (!(xcr0 & 4))
-			e->ecx &= ~(F(11) | F(16));
 		if (!(hv_host.hw_features & HV_HW_PAGE_1G))
 			e->edx &= ~F(26);
 		break;
-	case 0x80000007:
-		e->eax = e->ebx = e->ecx = 0;
-		e->edx &= F(8);		/* invariant TSC */
-		break;
 	case 0x80000008:
 		e->eax = (e->eax & 0xff00) | hv_host.gpa_bits;
-		e->ebx = (e->ebx & ALLOW_88_EBX) | spec_features(e->ebx);
-		e->edx = 0;
-		break;
-	case 0x80000021:
-		e->eax &= ALLOW_821_EAX;
-		e->ebx = e->ecx = e->edx = 0;
+		if (!boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
+			e->ebx &= F(0) | F(2) | F(12);
 		break;
 	}
 }
 
-struct list {
-	struct hv_cpuid_entry *e;
-	u32 n, room;
-};
-
-static struct hv_cpuid_entry *add(struct list *l, u32 leaf, u32 subleaf, u32 flags, bool host)
+static struct hv_cpuid_entry *add(struct hv_cpuid_table *t, u32 leaf, u32 subleaf, u32 flags)
 {
-	struct hv_cpuid_entry *e;
+	struct hv_cpuid_entry *e = &t->e[t->count++];
 
-	if (l->n == l->room)
-		return NULL;
-	e = &l->e[l->n++];
 	memset(e, 0, sizeof(*e));
 	e->leaf = leaf;
 	e->subleaf = subleaf;
 	e->flags = flags;
-	if (host) {
-		cpuid_count(leaf, subleaf, &e->eax, &e->ebx, &e->ecx, &e->edx);
-		filter(e);
-	}
 	return e;
 }
 
-int hv_cpuid_supported(struct hv_cpuid_entry *out, u32 *count)
+static struct hv_cpuid_entry *add_host(struct hv_cpuid_table *t, u32 leaf, u32 subleaf, u32 flags)
 {
-	struct list l = { out, 0, *count };
-	u32 max = cpuid_eax(0), ext = cpuid_eax(0x80000000), i;
+	struct hv_cpuid_entry *e = add(t, leaf, subleaf, flags);
+
+	cpuid_count(leaf, subleaf, &e->eax, &e->ebx, &e->ecx, &e->edx);
+	filter(e);
+	return e;
+}
+
+/* Some forty entries: @t has room. */
+void hv_cpuid_supported(struct hv_cpuid_table *t)
+{
+	u32 max = cpuid_eax(0), ext = clamp(cpuid_eax(0x80000000), 0x80000008u, 0x80000021u), i;
 	struct hv_cpuid_entry *e;
 
-	max = min(max, 0xdu);
-	e = add(&l, 0, 0, 0, true);
-	if (!e)
-		return -E2BIG;
-	e->eax = max = max(max, 0xbu);
-	add(&l, 1, 0, 0, true);
+	t->count = 0;
+	add_host(t, 0, 0, 0)->eax = clamp(max, 0xbu, 0xdu);
+	add_host(t, 1, 0, 0);
 	if (boot_cpu_data.x86_vendor == X86_VENDOR_INTEL) {
-		add(&l, 2, 0, 0, true);
+		add_host(t, 2, 0, 0);
 		for (i = 0; i < 4; i++)
-			add(&l, 4, i, HV_CPUID_SUBLEAF, true);
+			add_host(t, 4, i, HV_CPUID_SUBLEAF);
 	}
-	add(&l, 5, 0, 0, false);
-	add(&l, 6, 0, 0, true);
-	if (cpuid_eax(0) >= 7) {
-		e = add(&l, 7, 0, HV_CPUID_SUBLEAF, true);
-		if (e && e->eax >= 1)
-			add(&l, 7, 1, HV_CPUID_SUBLEAF, true);
-	}
+	add(t, 5, 0, 0);
+	add_host(t, 6, 0, 0);
+	if (max >= 7 && add_host(t, 7, 0, HV_CPUID_SUBLEAF)->eax >= 1)
+		add_host(t, 7, 1, HV_CPUID_SUBLEAF);
 	/* x2APIC topology: the vmm fills it in, the module its EDX. */
 	for (i = 0; i < 2; i++) {
-		e = add(&l, 0xb, i, HV_CPUID_SUBLEAF, false);
-		if (e) {
-			e->ebx = 1;
-			e->ecx = i | (i + 1) << 8;
-		}
+		e = add(t, 0xb, i, HV_CPUID_SUBLEAF);
+		e->ebx = 1;
+		e->ecx = i | (i + 1) << 8;
 	}
-	if (hv_host.xcr0 && max >= 0xd) {
-		for (i = 0; i < 10; i++)
-			if (i < 2 || (hv_host.xcr0 & BIT_ULL(i)))
-				add(&l, 0xd, i, HV_CPUID_SUBLEAF, true);
-	}
+	for (i = 0; i < 10 && max >= 0xd; i++)
+		if (i < 2 || (hv_host.xcr0 & BIT_ULL(i)))
+			add_host(t, 0xd, i, HV_CPUID_SUBLEAF);
 
-	e = add(&l, KVM_CPUID_SIGNATURE, 0, 0, false);
-	if (e) {
-		e->eax = KVM_CPUID_FEATURES;
-		e->ebx = kvm_signature[0];
-		e->ecx = kvm_signature[1];
-		e->edx = kvm_signature[2];
-	}
-	e = add(&l, KVM_CPUID_FEATURES, 0, 0, false);
-	if (e)
-		e->eax = KVM_FEATURES;
+	e = add(t, KVM_CPUID_SIGNATURE, 0, 0);
+	e->eax = KVM_CPUID_FEATURES;
+	e->ebx = 0x4b4d564b;		/* "KVMKVMKVM" */
+	e->ecx = 0x564b4d56;
+	e->edx = 0x4d;
+	add(t, KVM_CPUID_FEATURES, 0, 0)->eax = KVM_FEATURES;
 
-	ext = clamp(ext, 0x80000008u, 0x80000021u);
-	e = add(&l, 0x80000000, 0, 0, true);
-	if (e)
-		e->eax = ext;
+	add_host(t, 0x80000000, 0, 0)->eax = ext;
 	for (i = 0x80000001; i <= 0x80000008; i++)
-		add(&l, i, 0, 0, true);
+		add_host(t, i, 0, 0);
 	if (ext >= 0x80000019)
-		add(&l, 0x80000019, 0, 0, true);
+		add_host(t, 0x80000019, 0, 0);
 	if (ext >= 0x80000021)
-		add(&l, 0x80000021, 0, 0, true);
-	if (l.n == l.room)
-		return -E2BIG;
-	*count = l.n;
-	return 0;
+		add_host(t, 0x80000021, 0, 0);
 }
 
 /* ---- a VM's table ---- */
@@ -280,120 +260,101 @@ const struct hv_cpuid_entry *hv_cpuid_find(const struct hv_cpuid_table *t, u32 l
 /* Never more than the host and the module can keep. */
 static void restrict_entry(struct hv_cpuid_entry *e, const struct hv_cpuid_table *host)
 {
-	const struct hv_cpuid_entry *h = hv_cpuid_find(host, e->leaf, e->subleaf);
+	const struct hv_cpuid_entry *h = hv_cpuid_find(host, e->leaf, e->subleaf), none = {};
+	const struct rule *rule = rule_find(e);
+	u32 i;
 
+	if (!h)
+		h = &none;
+	for (i = 0; rule && i < 4; i++)
+		if (rule->allow[i] != ANY)
+			regs(e)[i] &= (&h->eax)[i];
 	switch (e->leaf) {
-	case 0x1:
-		e->edx &= h ? h->edx : 0;
-		e->ecx &= h ? h->ecx : 0;
-		break;
 	case 0x7:
-		e->eax &= h ? h->eax : 0;
-		e->ebx &= h ? h->ebx : 0;
-		e->ecx &= h ? h->ecx : 0;
-		e->edx &= h ? h->edx : 0;
+		e->eax &= h->eax;
+		if (e->subleaf > 1)
+			e->ebx = e->ecx = e->edx = 0;
 		break;
 	case 0xd:
-		e->eax &= h ? (e->subleaf < 2 ? h->eax : ~0u) : 0;
-		if (e->subleaf < 2)
-			e->edx &= h ? h->edx : 0;
+		if (e->subleaf == 0) {
+			e->eax &= h->eax;
+			e->edx &= h->edx;
+		} else if (h == &none) {
+			e->eax = 0;
+		}
 		break;
 	case KVM_CPUID_FEATURES:
 		/* Only where the signature says these are KVM's. */
-		if (h && (e->eax & ~h->eax))
+		if (h != &none)
 			e->eax &= h->eax;
-		break;
-	case 0x80000001:
-		e->edx &= h ? h->edx : 0;
-		e->ecx &= h ? h->ecx : 0;
-		break;
-	case 0x80000007:
-		e->edx &= h ? h->edx : 0;
 		break;
 	case 0x80000008:
 		if ((e->eax & 0xff) > hv_host.gpa_bits)
 			e->eax = (e->eax & ~0xffu) | hv_host.gpa_bits;
-		e->ebx &= h ? h->ebx : 0;
-		break;
-	case 0x8000000a:
-		e->eax = e->ebx = e->ecx = e->edx = 0;	/* no nested SVM */
-		break;
-	case 0x80000021:
-		e->eax &= h ? h->eax : 0;
 		break;
 	}
 }
 
-static u32 reg(const struct hv_cpuid_table *t, u32 leaf, u32 subleaf, size_t offset)
+/* What a feature lets a guest set in CR4, by word of word[] below and bit. */
+static const struct {
+	u8 word, bit;
+	u64 cr4;
+} cr4_bits[] = {
+	{ 0, 1, X86_CR4_VME | X86_CR4_PVI },
+	{ 0, 2, X86_CR4_DE },
+	{ 0, 3, X86_CR4_PSE },
+	{ 0, 6, X86_CR4_PAE },
+	{ 0, 7, X86_CR4_MCE },
+	{ 0, 13, X86_CR4_PGE },
+	{ 0, 24, X86_CR4_OSFXSR },
+	{ 0, 25, X86_CR4_OSXMMEXCPT },
+	{ 1, 17, X86_CR4_PCIDE },
+	{ 1, 26, X86_CR4_OSXSAVE },
+	{ 2, 0, X86_CR4_FSGSBASE },
+	{ 2, 7, X86_CR4_SMEP },
+	{ 2, 20, X86_CR4_SMAP },
+	{ 3, 2, X86_CR4_UMIP },
+	{ 3, 3, X86_CR4_PKE },
+	{ 3, 16, X86_CR4_LA57 },
+};
+
+static u32 reg(const struct hv_cpuid_table *t, u32 leaf, u32 subleaf, int n)
 {
 	const struct hv_cpuid_entry *e = hv_cpuid_find(t, leaf, subleaf);
 
-	return e ? *(const u32 *)((const void *)e + offset) : 0;
+	return e ? (&e->eax)[n] : 0;
 }
-#define REG(leaf, sub, r) reg(t, leaf, sub, offsetof(struct hv_cpuid_entry, r))
 
 static void derive(struct hv_vm *vm)
 {
 	const struct hv_cpuid_table *t = vm->cpuid;
-	u32 c1 = REG(1, 0, ecx), d1 = REG(1, 0, edx), b7 = REG(7, 0, ebx), c7 = REG(7, 0, ecx);
-	u32 d81 = REG(0x80000001, 0, edx);
-	u64 cr4 = X86_CR4_TSD;
+	u32 c1 = reg(t, 1, 0, ECX), b7 = reg(t, 7, 0, EBX), d81 = reg(t, 0x80000001, 0, EDX), i;
+	u32 b88 = reg(t, 0x80000008, 0, EBX), d7 = reg(t, 7, 0, EDX);
+	u32 word[] = { reg(t, 1, 0, EDX), c1, b7, reg(t, 7, 0, ECX) };
 
-	if (d1 & F(1))
-		cr4 |= X86_CR4_VME | X86_CR4_PVI;
-	if (d1 & F(2))
-		cr4 |= X86_CR4_DE;
-	if (d1 & F(3))
-		cr4 |= X86_CR4_PSE;
-	if (d1 & F(6))
-		cr4 |= X86_CR4_PAE;
-	if (d1 & F(7))
-		cr4 |= X86_CR4_MCE;
-	if (d1 & F(13))
-		cr4 |= X86_CR4_PGE;
-	if (d1 & F(24))
-		cr4 |= X86_CR4_OSFXSR;
-	if (d1 & F(25))
-		cr4 |= X86_CR4_OSXMMEXCPT;
-	cr4 |= X86_CR4_PCE;	/* RDPMC is intercepted whatever PCE says */
-	if (c1 & F(17))
-		cr4 |= X86_CR4_PCIDE;
+	/* RDPMC is intercepted whatever PCE says. */
+	vm->cr4_allowed = X86_CR4_TSD | X86_CR4_PCE;
+	for (i = 0; i < ARRAY_SIZE(cr4_bits); i++)
+		if (word[cr4_bits[i].word] & F(cr4_bits[i].bit))
+			vm->cr4_allowed |= cr4_bits[i].cr4;
+
+	vm->efer_allowed = (d81 & F(11) ? EFER_SCE : 0) | (d81 & F(20) ? EFER_NX : 0) |
+			   (d81 & F(25) ? EFER_FFXSR : 0) | (d81 & F(29) ? EFER_LME | EFER_LMA : 0);
+
+	vm->guest_xcr0 = 1;
 	if (c1 & F(26))
-		cr4 |= X86_CR4_OSXSAVE;
-	if (b7 & F(0))
-		cr4 |= X86_CR4_FSGSBASE;
-	if (b7 & F(7))
-		cr4 |= X86_CR4_SMEP;
-	if (b7 & F(20))
-		cr4 |= X86_CR4_SMAP;
-	if (c7 & F(2))
-		cr4 |= X86_CR4_UMIP;
-	if (c7 & F(3))
-		cr4 |= X86_CR4_PKE;
-	if (c7 & F(16))
-		cr4 |= X86_CR4_LA57;
-	vm->cr4_allowed = cr4;
-
-	vm->efer_allowed = 0;
-	if (d81 & F(11))
-		vm->efer_allowed |= EFER_SCE;
-	if (d81 & F(29))
-		vm->efer_allowed |= EFER_LME | EFER_LMA;
-	if (d81 & F(20))
-		vm->efer_allowed |= EFER_NX;
-	if (d81 & F(25))
-		vm->efer_allowed |= EFER_FFXSR;
-
-	vm->guest_xcr0 = (c1 & F(26)) ? (REG(0xd, 0, eax) | (u64)REG(0xd, 0, edx) << 32) & hv_host.xcr0
-				      : 0;
-	vm->guest_xcr0 |= 1;
-	vm->gpa_bits = REG(0x80000008, 0, eax) & 0xff;
+		vm->guest_xcr0 |= (reg(t, 0xd, 0, EAX) | (u64)reg(t, 0xd, 0, EDX) << 32) &
+				  hv_host.xcr0;
+	vm->gpa_bits = reg(t, 0x80000008, 0, EAX) & 0xff;
 	if (vm->gpa_bits < 36 || vm->gpa_bits > hv_host.gpa_bits)
 		vm->gpa_bits = vm->gpa_bits ? hv_host.gpa_bits : 36;
 	vm->guest_tsc_deadline = c1 & F(24);
 	vm->guest_x2apic = c1 & F(21);
 	vm->guest_tsc_adjust = b7 & F(1);
 	vm->guest_rdtscp = d81 & F(27);
+	/* AMD's bits, then Intel's. */
+	vm->guest_ibpb = (b88 & F(12)) || (d7 & F(26));
+	vm->guest_spec_ctrl = (b88 & (F(14) | F(15) | F(24))) || (d7 & (F(26) | F(27) | F(31)));
 }
 
 int hv_cpuid_set(struct hv_vm *vm, const struct hv_cpuid_entry *e, u32 count)
@@ -407,10 +368,7 @@ int hv_cpuid_set(struct hv_vm *vm, const struct hv_cpuid_entry *e, u32 count)
 	ret = -ENOMEM;
 	if (!t || !host)
 		goto out;
-	host->count = HV_MAX_CPUID;
-	ret = hv_cpuid_supported(host->e, &host->count);
-	if (ret)
-		goto out;
+	hv_cpuid_supported(host);
 	sort(host->e, host->count, sizeof(host->e[0]), compare, NULL);
 	memcpy(t->e, e, count * sizeof(*e));
 	t->count = count;
@@ -441,9 +399,7 @@ out:
 
 u32 hv_cpuid_signature(struct hv_vm *vm)
 {
-	const struct hv_cpuid_table *t = vm->cpuid;
-
-	return REG(1, 0, eax);
+	return reg(vm->cpuid, 1, 0, EAX);
 }
 
 /* Size of the XSAVE area for the components in @xcr0 (SDM vol. 1 13.2). */

@@ -1,48 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hv_debug.c - debug registers: the guest's MOV DR, and the host's own
- * breakpoints around a stay in the guest.
+ * hv_debug.c - debug registers: the guest's MOV DR, and the host's own breakpoints around a stay
+ * in the guest.
  *
- * SDM vol. 3 chapter 17; APM vol. 2 section 13.1.1, 15.8.2.  Both vendors'
- * entries switch DR7 and leave the addresses alone, and the exit clears DR7.
- * All of it runs in the section.
+ * SDM vol. 3 chapter 17; APM vol. 2 section 13.1.1, 15.8.2.  Both vendors' entries switch DR7 and
+ * leave the addresses alone, and the exit clears DR7. All of it runs in the section.
  */
-#include <linux/kernel.h>
-#include <asm/processor-flags.h>
 #include "hv.h"
 
 #define DR6_BD		BIT(13)
-#define DR7_GD		BIT(13)
-#define DR7_OFF		0x400
+#define DR6_WRITABLE	0x0000e00fu
+#define DR7_ONES	0x00000400u
+#define DR7_ZEROES	0x0000d800u
 #define DR7_ENABLES	0xff
-
-static void write_dr(int n, unsigned long val)
-{
-	switch (n) {
-	case 0:
-		asm volatile("mov %0, %%db0" :: "r" (val));
-		break;
-	case 1:
-		asm volatile("mov %0, %%db1" :: "r" (val));
-		break;
-	case 2:
-		asm volatile("mov %0, %%db2" :: "r" (val));
-		break;
-	case 3:
-		asm volatile("mov %0, %%db3" :: "r" (val));
-		break;
-	case 7:
-		asm volatile("mov %0, %%db7" :: "r" (val));
-		break;
-	}
-}
 
 static void write_addresses(const u64 *dr)
 {
 	int i;
 
 	for (i = 0; i < 4; i++)
-		write_dr(i, dr[i]);
+		native_set_debugreg(i, dr[i]);
 }
 
 /*
@@ -51,24 +28,31 @@ static void write_addresses(const u64 *dr)
  */
 void hv_debug_load_armed(struct hv_vcpu *v, struct hv_host_debug *h)
 {
-	if (!(v->dr7 & DR7_ENABLES))
+	int i;
+
+	if (!(v->debug.dr7 & DR7_ENABLES))
 		return;
 	if (h->dr7 & DR7_ENABLES) {
 		h->saved = true;
-		asm volatile("mov %%db0, %0" : "=r" (h->dr[0]));
-		asm volatile("mov %%db1, %0" : "=r" (h->dr[1]));
-		asm volatile("mov %%db2, %0" : "=r" (h->dr[2]));
-		asm volatile("mov %%db3, %0" : "=r" (h->dr[3]));
+		for (i = 0; i < 4; i++)
+			h->dr[i] = native_get_debugreg(i);
 	}
-	write_dr(7, DR7_OFF);
-	write_addresses(v->dr);
+	native_set_debugreg(7, DR7_ONES);
+	write_addresses(v->debug.dr);
 }
 
 void hv_debug_restore_armed(const struct hv_host_debug *h)
 {
 	if (h->saved)
 		write_addresses(h->dr);
-	write_dr(7, h->dr7);
+	native_set_debugreg(7, h->dr7);
+}
+
+void hv_debug_set(struct hv_vcpu *v)
+{
+	v->debug.dr6 = (v->debug.dr6 & DR6_WRITABLE) | DR6_RESERVED;
+	v->debug.dr7 = ((u32)v->debug.dr7 & ~DR7_ZEROES) | DR7_ONES;
+	hv_ops->set_debug(v);
 }
 
 /* @dr as encoded; @gpr: the other operand's number. */
@@ -86,12 +70,12 @@ int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip)
 	if (hv_ops->get_cpl(v))
 		return hv_exit_gp(v);
 	hv_ops->get_debug(v);
-	if (v->dr7 & DR7_GD) {
+	if (v->debug.dr7 & DR7_GD) {
 		hv_queue_db(v, DR6_BD);
 		return HV_ENTER;
 	}
 	if (!write) {
-		val = dr < 4 ? v->dr[dr] : dr == 6 ? v->dr6 : v->dr7;
+		val = dr < 4 ? v->debug.dr[dr] : dr == 6 ? v->debug.dr6 : v->debug.dr7;
 		hv_write_gpr(v, gpr, val, wide ? 8 : 4);
 	} else {
 		val = v->regs.gpr[gpr];
@@ -100,12 +84,12 @@ int hv_exit_mov_dr(struct hv_vcpu *v, int dr, bool write, int gpr, u64 next_rip)
 		if (dr >= 6 && val >> 32)
 			return hv_exit_gp(v);
 		if (dr < 4)
-			v->dr[dr] = val;
+			v->debug.dr[dr] = val;
 		else if (dr == 6)
-			v->dr6 = val;
+			v->debug.dr6 = val;
 		else
-			v->dr7 = val;
-		hv_ops->set_debug(v);
+			v->debug.dr7 = val;
+		hv_debug_set(v);
 	}
 	hv_retire(v, next_rip);
 	return HV_ENTER;

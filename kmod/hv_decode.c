@@ -2,13 +2,11 @@
 /*
  * hv_decode.c - length of an x86 instruction, and plain mov to device memory.
  *
- * SDM vol. 2 chapter 2 and appendix A; APM vol. 3 appendix A (XOP, 3DNow!,
- * SSE4A).  Pure functions of the bytes and of the code segment's default size:
- * no guest state is read, nothing is cached, and the bytes may be anything.
- * hv_decode_length() finds where an instruction ends, not whether the CPU
- * would accept it: a caller has an exit of that instruction in hand.  Where
- * vendors differ (a 66 prefix on near branches in 64-bit mode) Intel's reading
- * is taken; the module never has to step over a branch.
+ * SDM vol. 2 chapter 2 and appendix A; APM vol. 3 appendix A (XOP, 3DNow!, SSE4A).  Pure functions
+ * of the bytes, which may be anything, and of the code segment's default size.
+ * hv_decode_length() finds where an instruction ends, not whether the CPU would accept it: a caller
+ * has an exit of that instruction in hand.  Where vendors differ (a 66 prefix on near branches in
+ * 64-bit mode) Intel's reading is taken; the module never has to step over a branch.
  *
  * Compiled in userspace too (selftests/unit/decode_length.c).
  */
@@ -140,36 +138,27 @@ static bool vector_prefix(struct insn *p, u8 first)
 {
 	u8 c;
 
-	switch (first) {
-	case 0xc4: case 0xc5: case 0x62:
-		if (p->mode != 64 && (!peek(p, &c) || (c & 0xc0) != 0xc0))
-			return false;
-		break;
-	case 0x8f:
+	if (first == 0x8f) {
 		if (!peek(p, &c) || (c & 0x1f) < 8)
 			return false;
-		break;
-	default:
+	} else if (first != 0xc4 && first != 0xc5 && first != 0x62) {
+		return false;
+	} else if (p->mode != 64 && (!peek(p, &c) || (c & 0xc0) != 0xc0)) {
 		return false;
 	}
 	p->vex = true;
-	switch (first) {
-	case 0xc5:
+	if (first == 0xc5) {
 		fetch(p);
 		p->map = 1;
-		break;
-	case 0xc4: case 0x8f:
-		c = fetch(p);
-		p->map = c & 0x1f;
-		c = fetch(p);
-		if (p->mode == 64 && (c & 0x80))
-			p->rex |= 8;
-		break;
-	case 0x62:
+	} else if (first == 0x62) {
 		p->map = fetch(p) & 7;
 		fetch(p);
 		fetch(p);
-		break;
+	} else {
+		p->map = fetch(p) & 0x1f;
+		c = fetch(p);
+		if (p->mode == 64 && (c & 0x80))
+			p->rex |= 8;
 	}
 	p->opcode = fetch(p);
 	return true;
@@ -326,15 +315,10 @@ static u64 immediate(const struct insn *p, int bytes)
 	return v;
 }
 
-static void set_reg(const struct insn *p, struct hv_mov *m)
+static void set_reg(const struct insn *p, struct hv_mov *m, bool byte)
 {
 	m->reg = (p->modrm >> 3 & 7) | (p->rex & 4 ? 8 : 0);
-}
-
-static void set_reg8(const struct insn *p, struct hv_mov *m, int size)
-{
-	set_reg(p, m);
-	if (size == 1 && !p->rex && m->reg >= 4) {
+	if (byte && !p->rex && m->reg >= 4) {
 		m->high_byte = true;
 		m->reg -= 4;
 	}
@@ -354,7 +338,7 @@ static int mov_0f(const struct insn *p, struct hv_mov *m)
 	}
 	m->size = p->opcode & 1 ? 2 : 1;
 	m->dst = operand_bytes(p);
-	set_reg(p, m);
+	set_reg(p, m, false);
 	return 0;
 }
 
@@ -373,29 +357,20 @@ int hv_decode_mov(const u8 *b, int avail, int mode, struct hv_mov *m)
 	if (p.map)
 		return -ENOENT;
 	op = operand_bytes(&p);
+	m->size = p.opcode & 1 ? op : 1;
 	switch (p.opcode) {
-	case 0x88: case 0x89:
-		m->write = true;
-		m->size = p.opcode & 1 ? op : 1;
-		set_reg8(&p, m, m->size);
+	case 0x88: case 0x89: case 0x8a: case 0x8b:
+		m->write = !(p.opcode & 2);
+		set_reg(&p, m, m->size == 1);
 		break;
-	case 0x8a: case 0x8b:
-		m->size = p.opcode & 1 ? op : 1;
-		set_reg8(&p, m, m->size);
-		break;
-	case 0xa0: case 0xa1:
-		m->size = p.opcode & 1 ? op : 1;
-		break;
-	case 0xa2: case 0xa3:
-		m->write = true;
-		m->size = p.opcode & 1 ? op : 1;
+	case 0xa0: case 0xa1: case 0xa2: case 0xa3:
+		m->write = p.opcode & 2;
 		break;
 	case 0xc6: case 0xc7:
 		if (p.modrm & 0x38)
 			return -ENOENT;
 		m->write = true;
 		m->imm = true;
-		m->size = p.opcode & 1 ? op : 1;
 		m->value = immediate(&p, m->size == 8 ? 4 : m->size);
 		if (m->size == 8)
 			m->value = (u64)(s32)m->value;
@@ -406,12 +381,27 @@ int hv_decode_mov(const u8 *b, int avail, int mode, struct hv_mov *m)
 			return -ENOENT;
 		m->size = 4;
 		m->ext = 2;
-		set_reg(&p, m);
+		set_reg(&p, m, false);
 		m->dst = op;
 		return 0;
 	default:
 		return -ENOENT;
 	}
 	m->dst = m->size;
+	return 0;
+}
+
+int hv_decode_sysreg(const u8 *b, int avail, int mode, struct hv_sysreg_insn *in)
+{
+	struct insn p;
+
+	if (parse(&p, b, avail, mode) <= 0 || p.vex || p.map != 1 ||
+	    (p.opcode != 0x06 && p.opcode != 0x01 && (p.opcode & 0xfc) != 0x20))
+		return -ENOENT;
+	in->op = p.opcode;
+	in->reg = (p.modrm >> 3 & 7) | (p.rex & 4) << 1;
+	in->rm = (p.modrm & 7) | (p.rex & 1) << 3;
+	in->memory = p.modrm >> 6 != 3;
+	in->opsize = operand_bytes(&p);
 	return 0;
 }

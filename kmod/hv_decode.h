@@ -35,8 +35,18 @@ struct hv_mov {
 	u64 value;
 };
 
+/* The operands of the instructions that reach control and debug registers. */
+struct hv_sysreg_insn {
+	u8 op;				/* second opcode byte */
+	u8 reg, rm;			/* ModRM, with REX */
+	bool memory;
+	u8 opsize;
+};
+
 /* Pure functions of the bytes; @mode is 16, 32 or 64: the code segment's. */
 int hv_decode_length(const u8 *b, int avail, int mode);	/* 1..15; 0 need more; -EINVAL */
 int hv_decode_mov(const u8 *b, int avail, int mode, struct hv_mov *m);	/* 0, -ENOENT: not one */
+/* 0F 20-23 (MOV CR, DR), 0F 06 (CLTS), 0F 01 (LMSW, SMSW). */
+int hv_decode_sysreg(const u8 *b, int avail, int mode, struct hv_sysreg_insn *in);
 
 #endif /* HV_DECODE_H */

@@ -2,14 +2,11 @@
 /*
  * hv_doorbell.c - a guest's write that signals an eventfd and returns at once.
  *
- * One immutable sorted array per VM, replaced as a whole: readers are vCPUs in
- * the entry section, inside vm->srcu.  Adding does not wait for them; removing
- * does, and kicks them out first, because afterwards nothing may ring any more.
- * A write rings every doorbell that it matches; exact duplicates are refused.
- * Rings nothing: the write goes to userspace as if none were there.
+ * One immutable sorted array per VM, replaced as a whole: readers are vCPUs in the entry section,
+ * inside vm->srcu.  Adding does not wait for them; removing does, and kicks them out first,
+ * because afterwards nothing may ring any more. A write rings every doorbell that it matches;
+ * exact duplicates are refused. Rings nothing: the write goes to userspace as if none were there.
  */
-#include <linux/eventfd.h>
-#include <linux/srcu.h>
 #include "hv.h"
 
 struct doorbell {
@@ -27,19 +24,14 @@ struct hv_doorbells {
 	struct doorbell d[];		/* sorted: memory before ports, then by address */
 };
 
-static bool before(const struct doorbell *d, bool port, u64 address)
-{
-	return d->port != port ? port : d->address < address;
-}
-
-/* Index of the first that is not before (@port, @address). */
+/* Index of the first that is not before (@port, @address); memory comes before ports. */
 static u32 find(const struct hv_doorbells *t, bool port, u64 address)
 {
 	u32 lo = 0, hi = t->count, mid;
 
 	while (lo < hi) {
 		mid = (lo + hi) / 2;
-		if (before(&t->d[mid], port, address))
+		if (t->d[mid].port != port ? port : t->d[mid].address < address)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -84,20 +76,9 @@ static int doorbell_check(const struct hv_doorbell *args)
 {
 	bool port = args->flags & HV_DOORBELL_PORT, match = args->flags & HV_DOORBELL_MATCH;
 
-	switch (args->len) {
-	case 0:
-		if (match)
-			return -EINVAL;
-		break;
-	case 8:
-		if (port)
-			return -EINVAL;
-		break;
-	case 1: case 2: case 4:
-		break;
-	default:
+	if (args->len > 8 || (args->len & (args->len - 1)) || (match && !args->len) ||
+	    (port && args->len == 8))
 		return -EINVAL;
-	}
 	if (args->address + args->len < args->address ||
 	    (port && args->address + (args->len ?: 1) > 0x10000))
 		return -EINVAL;

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * hv_enter.h - what the backends' enter.S share: general registers, and the
- * sequence against speculation, which follows the host's own feature bits by
- * alternatives.  Assembly only.
+ * hv_enter.h - what the backends' enter.S share: general registers, and the sequence against
+ * speculation, which follows the host's own feature bits by alternatives.  Assembly only.
  *
- * Order after the guest, because each step protects the next: guest registers
- * saved, then cleared, so that no value of the guest's is there to be speculated
- * with; return stack filled; SPEC_CTRL; the vendor's own; and only then the first
- * RET.  SPEC_CTRL is not passed through to guests, so the guest's value is what
- * was loaded here.
+ * Order after the guest, because each step protects the next: guest registers saved, then cleared,
+ * so that no value of the guest's is there to be speculated with; return stack filled; SPEC_CTRL;
+ * the vendor's own; and only then the first RET.  SPEC_CTRL is not passed through to guests, so
+ * the guest's value is what was loaded here.
  */
 #ifndef HV_ENTER_H
 #define HV_ENTER_H

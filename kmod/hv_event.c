@@ -1,41 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hv_event.c - what is delivered at the next entry, and in which order; and
- * the end of an instruction that was completed outside the guest.
+ * hv_event.c - what is delivered at the next entry, and in which order; and the end of an
+ * instruction that was completed outside the guest.
  *
- * SDM vol. 3 section 6.9 (priority), table 6-5 (double fault); APM vol. 2
- * section 8.5, 15.20.  An event whose delivery had begun comes first, because
- * the guest has already been told of it; then exceptions, NMI, the 8259,
- * the local APIC.
+ * SDM vol. 3 section 6.9 (priority), table 6-5 (double fault); APM vol. 2 section 8.5, 15.20.  An
+ * event whose delivery had begun comes first, because the guest has already been told of it; then
+ * exceptions, NMI, the 8259, the local APIC.
  */
-#include <linux/kernel.h>
-#include <asm/processor-flags.h>
 #include "hv.h"
 #include "hv_trace.h"
 
-/* SDM vol. 3 17.2.3 and 17.2.4 */
-#define DR6_FIXED	0xffff0ff0ULL	/* read as one */
-#define DR6_BS		BIT_ULL(14)
-#define DR7_GD		BIT_ULL(13)
-
-#define VEC_DE	0
-#define VEC_DB	1
-#define VEC_BP	3
-#define VEC_OF	4
-#define VEC_DF	8
-#define VEC_TS	10
-#define VEC_NP	11
-#define VEC_SS	12
-#define VEC_GP	13
-#define VEC_PF	14
+/* Those that push an error code; Intel's CPU insists. */
+#define ERROR_CODES	(BIT(X86_TRAP_DF) | BIT(X86_TRAP_TS) | BIT(X86_TRAP_NP) |	\
+			 BIT(X86_TRAP_SS) | BIT(X86_TRAP_GP) | BIT(X86_TRAP_PF) | BIT(X86_TRAP_AC))
+/* Traps, and an abort: RIP is not that of an instruction to be tried again. */
+#define NO_RETRY	(BIT(X86_TRAP_DB) | BIT(X86_TRAP_BP) | BIT(X86_TRAP_OF) | BIT(X86_TRAP_DF))
 
 static bool contributory(u8 v)
 {
-	return v == VEC_DE || (v >= VEC_TS && v <= VEC_GP);
+	return v == X86_TRAP_DE || (v >= X86_TRAP_TS && v <= X86_TRAP_GP);
 }
 
-static void queue(struct hv_vcpu *v, u8 vector, bool has_error, u32 error,
-		  bool has_payload, u64 payload)
+static void queue(struct hv_vcpu *v, u8 vector, u32 error, bool has_payload, u64 payload)
 {
 	struct hv_events *ev = &v->ev;
 
@@ -43,51 +29,45 @@ static void queue(struct hv_vcpu *v, u8 vector, bool has_error, u32 error,
 		u8 prev = ev->exc_vector;
 
 		/* A data breakpoint and the single step of one instruction are one trap. */
-		if (prev == VEC_DB && vector == VEC_DB && (ev->exc_flags & HV_EXC_PENDING)) {
+		if (prev == vector && vector == X86_TRAP_DB && (ev->exc_flags & HV_EXC_PENDING)) {
 			if (has_payload)
 				ev->exc_payload |= payload;
 			return;
 		}
-		if (prev == VEC_DF) {
+		if (prev == X86_TRAP_DF) {
 			ev->triple_fault = 1;
 			ev->exc_flags = 0;
 			return;
 		}
 		if ((contributory(prev) && contributory(vector)) ||
-		    (prev == VEC_PF && (contributory(vector) || vector == VEC_PF))) {
-			vector = VEC_DF;
-			has_error = true;
+		    (prev == X86_TRAP_PF && (contributory(vector) || vector == X86_TRAP_PF))) {
+			vector = X86_TRAP_DF;
 			error = 0;
 			has_payload = false;
 		}
 		/* Otherwise the first is dropped: it was benign, or the
 		 * instruction runs again and raises it again. */
 	}
-	ev->exc_flags = HV_EXC_PENDING | (has_error ? HV_EXC_ERROR_CODE : 0) |
+	ev->exc_flags = HV_EXC_PENDING | (BIT(vector) & ERROR_CODES ? HV_EXC_ERROR_CODE : 0) |
 			(has_payload ? HV_EXC_PAYLOAD : 0);
 	ev->exc_vector = vector;
-	ev->exc_error_code = has_error ? error : 0;
+	ev->exc_error_code = error;
 	ev->exc_payload = has_payload ? payload : 0;
 }
 
 void hv_queue_exception(struct hv_vcpu *v, u8 vector)
 {
-	queue(v, vector, false, 0, false, 0);
-}
-
-void hv_queue_exception_error(struct hv_vcpu *v, u8 vector, u32 error)
-{
-	queue(v, vector, true, error, false, 0);
+	queue(v, vector, 0, false, 0);
 }
 
 void hv_queue_pf(struct hv_vcpu *v, u64 address, u32 error)
 {
-	queue(v, VEC_PF, true, error, true, address);
+	queue(v, X86_TRAP_PF, error, true, address);
 }
 
 void hv_queue_db(struct hv_vcpu *v, u64 dr6)
 {
-	queue(v, VEC_DB, false, 0, true, dr6);
+	queue(v, X86_TRAP_DB, 0, true, dr6);
 }
 
 /* CR2 and DR6 change when the exception is taken, not when it is found. */
@@ -96,19 +76,18 @@ static void exception_deliver(struct hv_vcpu *v)
 	struct hv_events *ev = &v->ev;
 
 	if (ev->exc_flags & HV_EXC_PAYLOAD) {
-		if (ev->exc_vector == VEC_PF) {
+		if (ev->exc_vector == X86_TRAP_PF) {
 			v->cr2 = ev->exc_payload;
-		} else if (ev->exc_vector == VEC_DB) {
+		} else if (ev->exc_vector == X86_TRAP_DB) {
 			hv_ops->get_debug(v);
-			v->dr6 = (v->dr6 & ~0xfULL) | ev->exc_payload | DR6_FIXED;
-			v->dr7 &= ~DR7_GD;
-			hv_ops->set_debug(v);
+			v->debug.dr6 = (v->debug.dr6 & ~0xfULL) | ev->exc_payload | DR6_RESERVED;
+			v->debug.dr7 &= ~DR7_GD;
+			hv_debug_set(v);
 		}
 	}
 	/* Fault-class exceptions push RF so that the retried instruction does
 	 * not hit its own instruction breakpoint; injection does not do it. */
-	if (ev->exc_vector != VEC_DB && ev->exc_vector != VEC_BP && ev->exc_vector != VEC_OF &&
-	    ev->exc_vector != VEC_DF)
+	if (!(BIT(ev->exc_vector) & NO_RETRY))
 		v->regs.rflags |= X86_EFLAGS_RF;
 	ev->exc_flags = (ev->exc_flags & ~(HV_EXC_PENDING | HV_EXC_PAYLOAD)) | HV_EXC_INJECTED;
 	v->stat[HV_STAT_EXC_INJECTED]++;
@@ -122,6 +101,81 @@ static void nmi_collect(struct hv_vcpu *v)
 	v->ev.nmi_pending = min_t(int, v->ev.nmi_pending + n, hv_ops->get_nmi_masked(v) ? 1 : 2);
 }
 
+/* What is marked as injected in v->ev; of several states only one is. */
+static void inject(struct hv_vcpu *v)
+{
+	const struct hv_events *ev = &v->ev;
+	u32 info = HV_EV_VALID;
+
+	if (ev->exc_flags & HV_EXC_INJECTED) {
+		info |= HV_EV_EXCEPTION | ev->exc_vector;
+		/* Real mode has no error codes, whoever raised the exception. */
+		if ((BIT(ev->exc_vector) & ERROR_CODES) && (v->cr0 & X86_CR0_PE))
+			info |= HV_EV_ERROR;
+	} else if (ev->nmi_injected) {
+		info |= HV_EV_NMI | X86_TRAP_NMI;
+	} else {
+		info |= (ev->int_flags & HV_INT_SOFT ? HV_EV_SOFT : HV_EV_INTR) | ev->int_vector;
+	}
+	hv_ops->inject(v, info);
+}
+
+/*
+ * After an exit: @ours, what was injected, is delivered, unless @info holds an event whose delivery
+ * caused the exit.  That event is given back; software interrupts and exceptions of the guest's own
+ * are not, because RIP still stands at their instruction, which simply runs again.
+ * Returns whether a software interrupt of ours came back.
+ */
+bool hv_event_done(struct hv_vcpu *v, u32 ours, u32 info, u32 error)
+{
+	u8 vector = info & HV_EV_VECTOR;
+	struct hv_events *ev = &v->ev;
+
+	if (ours) {
+		if (ev->exc_flags & HV_EXC_INJECTED)
+			ev->exc_flags = 0;
+		ev->nmi_injected = 0;
+		ev->int_flags = 0;
+	}
+	if (!(info & HV_EV_VALID))
+		return false;
+	switch (info & HV_EV_TYPE) {
+	case HV_EV_INTR:
+		ev->int_flags = HV_INT_INJECTED;
+		ev->int_vector = vector;
+		break;
+	case HV_EV_NMI:
+		ev->nmi_injected = 1;
+		break;
+	case HV_EV_EXCEPTION:
+		if ((vector == X86_TRAP_BP || vector == X86_TRAP_OF) &&
+		    (ours & HV_EV_TYPE) != HV_EV_EXCEPTION)
+			break;
+		ev->exc_flags = HV_EXC_INJECTED | (info & HV_EV_ERROR ? HV_EXC_ERROR_CODE : 0);
+		ev->exc_vector = vector;
+		ev->exc_error_code = info & HV_EV_ERROR ? error : 0;
+		break;
+	case HV_EV_SOFT:
+		if ((ours & HV_EV_TYPE) != HV_EV_SOFT)
+			break;
+		/* int_length is still what it was. */
+		ev->int_flags = HV_INT_INJECTED | HV_INT_SOFT;
+		ev->int_vector = vector;
+		return true;
+	}
+	return false;
+}
+
+static bool irq_allowed(struct hv_vcpu *v)
+{
+	return (v->regs.rflags & X86_EFLAGS_IF) && !hv_ops->get_shadow(v);
+}
+
+static bool nmi_allowed(struct hv_vcpu *v)
+{
+	return !hv_ops->get_nmi_masked(v) && !hv_ops->get_shadow(v);
+}
+
 static int user_exit(struct hv_vcpu *v, u32 reason)
 {
 	v->run->exit_reason = reason;
@@ -131,7 +185,7 @@ static int user_exit(struct hv_vcpu *v, u32 reason)
 static int events_slow(struct hv_vcpu *v)
 {
 	struct hv_events *ev = &v->ev;
-	bool busy = true, extint, irq_ok, irq_window = false, nmi_window = false;
+	bool busy, extint, irq_ok, irq_window = false, nmi_window = false;
 	int vector;
 
 	if (ev->triple_fault)
@@ -139,26 +193,21 @@ static int events_slow(struct hv_vcpu *v)
 	if (atomic_read(&v->nmi_queued))
 		nmi_collect(v);
 
-	if (ev->exc_flags & HV_EXC_INJECTED) {
-		hv_ops->inject_exception(v);
-	} else if (ev->nmi_injected) {
-		hv_ops->inject_nmi(v);
-	} else if (ev->int_flags & HV_INT_INJECTED) {
-		hv_ops->inject_irq(v);
-	} else if (ev->exc_flags & HV_EXC_PENDING) {
+	busy = (ev->exc_flags & HV_EXC_INJECTED) || ev->nmi_injected || ev->int_flags;
+	if (!busy && (ev->exc_flags & HV_EXC_PENDING)) {
 		exception_deliver(v);
-		hv_ops->inject_exception(v);
 		trace_hv_inject(v, ev->exc_vector, 0);
-	} else {
-		busy = false;
+		busy = true;
 	}
+	if (busy)
+		inject(v);
 
 	if (ev->nmi_pending) {
-		if (!busy && hv_ops->nmi_allowed(v)) {
+		if (!busy && nmi_allowed(v)) {
 			ev->nmi_pending--;
 			ev->nmi_injected = 1;
 			hv_ops->set_nmi_masked(v, true);
-			hv_ops->inject_nmi(v);
+			inject(v);
 			v->stat[HV_STAT_NMI_INJECTED]++;
 			trace_hv_inject(v, 2, 1);
 			busy = true;
@@ -167,7 +216,7 @@ static int events_slow(struct hv_vcpu *v)
 			nmi_window = true;
 	}
 
-	irq_ok = !busy && hv_ops->irq_allowed(v);
+	irq_ok = !busy && irq_allowed(v);
 	extint = READ_ONCE(v->vm->intr_line) && hv_lapic_extint_ok(v);
 	if (extint && irq_ok)
 		return user_exit(v, HV_EXIT_EXTINT);
@@ -175,7 +224,7 @@ static int events_slow(struct hv_vcpu *v)
 	if (vector >= 0 && irq_ok) {
 		ev->int_vector = hv_lapic_ack(v);
 		ev->int_flags = HV_INT_INJECTED;
-		hv_ops->inject_irq(v);
+		inject(v);
 		v->stat[HV_STAT_IRQ_INJECTED]++;
 		trace_hv_inject(v, ev->int_vector, 2);
 		irq_ok = false;
@@ -189,7 +238,7 @@ static int events_slow(struct hv_vcpu *v)
 
 		if (irq_ok)
 			open |= HV_WINDOW_INTR;
-		if (!busy && hv_ops->nmi_allowed(v))
+		if (!busy && nmi_allowed(v))
 			open |= HV_WINDOW_NMI;
 		if (open & v->want_windows) {
 			v->windows = open;
@@ -231,6 +280,6 @@ void hv_retire(struct hv_vcpu *v, u64 next_rip)
 	if (unlikely(v->regs.rflags & (X86_EFLAGS_TF | X86_EFLAGS_RF))) {
 		v->regs.rflags &= ~(u64)X86_EFLAGS_RF;
 		if (v->regs.rflags & X86_EFLAGS_TF)
-			hv_queue_db(v, DR6_BS);
+			hv_queue_db(v, DR_STEP);
 	}
 }

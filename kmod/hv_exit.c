@@ -6,18 +6,11 @@
  * the others may sleep.  Everything that is not hot and simple goes to
  * userspace, precisely: RIP and registers are those before the instruction.
  */
-#include <linux/kernel.h>
-#include <linux/ptrace.h>
-#include <linux/sched.h>
 #include <uapi/linux/kvm_para.h>
 #include <asm/mce.h>
-#include <asm/processor-flags.h>
 #include <asm/segment.h>
 #include "hv.h"
 #include "hv_trace.h"
-
-#define VEC_UD 6
-#define VEC_GP 13
 
 /* 16, 32 or 64: the default sizes of the code at RIP; section. */
 int hv_code_mode(struct hv_vcpu *v)
@@ -30,25 +23,20 @@ int hv_code_mode(struct hv_vcpu *v)
 	return cs.attr & HV_SEG_DB ? 32 : 16;
 }
 
-bool hv_in_64bit(struct hv_vcpu *v)
+static u64 edx_eax(const struct hv_vcpu *v)
 {
-	struct hv_seg cs;
-
-	if (!(v->efer & EFER_LMA))
-		return false;
-	hv_ops->get_seg(v, HV_CS, &cs);
-	return cs.attr & HV_SEG_L;
+	return v->regs.gpr[HV_RDX] << 32 | (u32)v->regs.gpr[HV_RAX];
 }
 
 int hv_exit_ud(struct hv_vcpu *v)
 {
-	hv_queue_exception(v, VEC_UD);
+	hv_queue_exception(v, X86_TRAP_UD);
 	return HV_ENTER;
 }
 
 int hv_exit_gp(struct hv_vcpu *v)
 {
-	hv_queue_exception_error(v, VEC_GP, 0);
+	hv_queue_exception(v, X86_TRAP_GP);
 	return HV_ENTER;
 }
 
@@ -59,26 +47,17 @@ void hv_write_gpr(struct hv_vcpu *v, int n, u64 val, int size)
 	*r = size == 2 ? (*r & ~0xffffULL) | (u16)val : size == 4 ? (u32)val : val;
 }
 
-/* LMSW can set PE but not clear it. */
-u64 hv_lmsw(const struct hv_vcpu *v, u16 val)
-{
-	return (v->cr0 & ~0xeULL) | (val & 0xf);
-}
-
 int hv_exit_write_cr(struct hv_vcpu *v, int cr, u64 val, u64 next_rip)
 {
-	switch (cr) {
-	case 0:
-		if (hv_set_cr0(v, val))
-			return hv_exit_gp(v);
-		break;
-	case 4:
-		if (hv_set_cr4(v, val))
-			return hv_exit_gp(v);
-		break;
-	default:	/* CR8 */
-		if (val >> 4)
-			return hv_exit_gp(v);
+	int ret;
+
+	if (cr == HV_CR0_LMSW)	/* it can set PE but not clear it */
+		ret = hv_set_cr0(v, (v->cr0 & ~0xeULL) | (val & 0xf));
+	else
+		ret = cr == 0 ? hv_set_cr0(v, val) : cr == 4 ? hv_set_cr4(v, val) : !!(val >> 4);
+	if (ret)
+		return hv_exit_gp(v);
+	if (cr == 8) {
 		hv_lapic_set_cr8(v, val);
 		hv_ops->update_tpr(v);
 	}
@@ -121,12 +100,11 @@ int hv_insn_length(struct hv_vcpu *v, bool atomic)
 		return len;
 	/* Code changed under us, or runs into an unreadable page. */
 	if (!atomic)
-		hv_queue_exception(v, VEC_UD);
+		hv_queue_exception(v, X86_TRAP_UD);
 	return 0;
 }
 
-/* Section: retire a whole instruction, or say that its length needs sleeping. */
-static int retire_here(struct hv_vcpu *v)
+int hv_exit_skip(struct hv_vcpu *v)
 {
 	int len = hv_insn_length(v, true);
 
@@ -156,58 +134,23 @@ int hv_exit_cpuid(struct hv_vcpu *v)
 	return HV_ENTER;
 }
 
-static int msr_exit(struct hv_vcpu *v, bool write, int len)
+static __always_inline int exit_msr(struct hv_vcpu *v, bool write, bool atomic)
 {
-	struct hv_run *run = v->run;
-
-	run->msr.index = (u32)v->regs.gpr[HV_RCX];
-	run->msr.write = write;
-	run->msr.length = len;
-	run->msr.data = write ? (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX] : 0;
-	run->exit_reason = HV_EXIT_MSR;
-	return HV_USER;
-}
-
-static int read_msr(struct hv_vcpu *v, bool atomic)
-{
-	u32 msr = (u32)v->regs.gpr[HV_RCX];
+	u64 *gpr = v->regs.gpr, data = write ? edx_eax(v) : 0;
 	int len = hv_insn_length(v, atomic), ret;
-	u64 data = 0;
+	u32 msr = (u32)gpr[HV_RCX];
 
 	if (!len)
 		return atomic ? HV_SLOW : HV_LOOP;
-	ret = hv_msr_read(v, msr, &data, atomic);
+	ret = write ? hv_msr_write(v, msr, data, atomic) : hv_msr_read(v, msr, &data, atomic);
 	switch (ret) {
 	case 0:
-		v->regs.gpr[HV_RAX] = (u32)data;
-		v->regs.gpr[HV_RDX] = data >> 32;
+		if (!write) {
+			gpr[HV_RAX] = (u32)data;
+			gpr[HV_RDX] = data >> 32;
+		}
 		hv_retire(v, v->regs.rip + len);
-		break;
-	case HV_MSR_SLOW:
-		return HV_SLOW;
-	case HV_MSR_USER:
-		return msr_exit(v, false, len);
-	default:
-		hv_queue_exception_error(v, VEC_GP, 0);
-	}
-	v->stat[HV_STAT_MSR]++;
-	return atomic ? HV_ENTER : HV_LOOP;
-}
-
-static int write_msr(struct hv_vcpu *v, bool atomic)
-{
-	u32 msr = (u32)v->regs.gpr[HV_RCX];
-	u64 data = (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX];
-	int len = hv_insn_length(v, atomic), ret;
-	u64 rip = v->regs.rip + len;
-
-	if (!len)
-		return atomic ? HV_SLOW : HV_LOOP;
-	ret = hv_msr_write(v, msr, data, atomic);
-	switch (ret) {
-	case 0:
-		hv_retire(v, rip);
-		if (v->eoi_pending) {
+		if (write && v->eoi_pending) {
 			v->eoi_pending = false;
 			return HV_USER;
 		}
@@ -215,9 +158,14 @@ static int write_msr(struct hv_vcpu *v, bool atomic)
 	case HV_MSR_SLOW:
 		return HV_SLOW;
 	case HV_MSR_USER:
-		return msr_exit(v, true, len);
+		v->run->msr.index = msr;
+		v->run->msr.write = write;
+		v->run->msr.length = len;
+		v->run->msr.data = data;
+		v->run->exit_reason = HV_EXIT_MSR;
+		return HV_USER;
 	default:
-		hv_queue_exception_error(v, VEC_GP, 0);
+		hv_queue_exception(v, X86_TRAP_GP);
 	}
 	v->stat[HV_STAT_MSR]++;
 	return atomic ? HV_ENTER : HV_LOOP;
@@ -225,27 +173,22 @@ static int write_msr(struct hv_vcpu *v, bool atomic)
 
 int hv_exit_rdmsr(struct hv_vcpu *v)
 {
-	return read_msr(v, true);
+	return exit_msr(v, false, true);
 }
 
 int hv_exit_wrmsr(struct hv_vcpu *v)
 {
-	return write_msr(v, true);
+	return exit_msr(v, true, true);
 }
 
-int hv_exit_rdmsr_slow(struct hv_vcpu *v)
+int hv_exit_msr_slow(struct hv_vcpu *v, bool write)
 {
-	return read_msr(v, false);
-}
-
-int hv_exit_wrmsr_slow(struct hv_vcpu *v)
-{
-	return write_msr(v, false);
+	return exit_msr(v, write, false);
 }
 
 int hv_exit_hlt(struct hv_vcpu *v)
 {
-	int ret = retire_here(v);
+	int ret = hv_exit_skip(v);
 
 	if (ret != HV_ENTER)
 		return ret;
@@ -261,9 +204,10 @@ int hv_exit_hlt(struct hv_vcpu *v)
 /* The KVM hypercalls that the CPUID leaf announces (Documentation/virt/kvm/x86/hypercalls.rst). */
 int hv_exit_hypercall(struct hv_vcpu *v)
 {
-	u64 *gpr = v->regs.gpr, nr = gpr[HV_RAX], a0 = gpr[HV_RBX], a1 = gpr[HV_RCX],
-	    a2 = gpr[HV_RDX], a3 = gpr[HV_RSI];
 	bool wide = hv_in_64bit(v);
+	u64 *gpr = v->regs.gpr, mask = wide ? ~0ULL : U32_MAX, nr = gpr[HV_RAX] & mask;
+	u64 a0 = gpr[HV_RBX] & mask, a1 = gpr[HV_RCX] & mask, a2 = gpr[HV_RDX] & mask,
+	    a3 = gpr[HV_RSI] & mask;
 	struct hv_vcpu *t;
 	s64 res = -KVM_ENOSYS;
 	int ret, i, width;
@@ -271,13 +215,6 @@ int hv_exit_hypercall(struct hv_vcpu *v)
 	if (hv_ops->get_cpl(v)) {
 		res = -KVM_EPERM;
 		goto out;
-	}
-	if (!wide) {
-		nr = (u32)nr;
-		a0 = (u32)a0;
-		a1 = (u32)a1;
-		a2 = (u32)a2;
-		a3 = (u32)a3;
 	}
 	switch (nr) {
 	case KVM_HC_VAPIC_POLL_IRQ:
@@ -313,7 +250,7 @@ int hv_exit_hypercall(struct hv_vcpu *v)
 		break;
 	}
 out:
-	ret = retire_here(v);
+	ret = hv_exit_skip(v);
 	if (ret == HV_ENTER)
 		gpr[HV_RAX] = wide ? (u64)res : (u32)res;
 	return ret;
@@ -321,15 +258,15 @@ out:
 
 int hv_exit_xsetbv(struct hv_vcpu *v)
 {
-	u64 data = (v->regs.gpr[HV_RDX] << 32) | (u32)v->regs.gpr[HV_RAX];
+	u64 data = edx_eax(v);
 	int len = hv_insn_length(v, true);
 
 	if (!len)
 		return HV_SLOW;
 	if (!(v->cr4 & X86_CR4_OSXSAVE)) {
-		hv_queue_exception(v, VEC_UD);
+		hv_queue_exception(v, X86_TRAP_UD);
 	} else if (hv_ops->get_cpl(v) || (u32)v->regs.gpr[HV_RCX] || hv_set_xcr0(v, data)) {
-		hv_queue_exception_error(v, VEC_GP, 0);
+		hv_queue_exception(v, X86_TRAP_GP);
 	} else {
 		hv_fpu_set_xcr0(v);
 		hv_retire(v, v->regs.rip + len);
@@ -401,26 +338,14 @@ static u64 mov_value(struct hv_vcpu *v, const struct hv_mov *m)
 static void mov_store(struct hv_vcpu *v, const struct hv_mov *m, u64 val)
 {
 	u64 *r = &v->regs.gpr[m->reg];
-	int dst = m->ext ? m->dst : m->size;
+	int dst = m->ext ? m->dst : m->size, high = m->high_byte ? 8 : 0;
 
 	if (m->ext == 2)
 		val = (u64)((s64)(val << (64 - 8 * m->size)) >> (64 - 8 * m->size));
-	switch (dst) {
-	case 1:
-		if (m->high_byte)
-			*r = (*r & ~0xff00ULL) | (val & 0xff) << 8;
-		else
-			*r = (*r & ~0xffULL) | (val & 0xff);
-		break;
-	case 2:
-		*r = (*r & ~0xffffULL) | (val & 0xffff);
-		break;
-	case 4:
-		*r = (u32)val;
-		break;
-	default:
-		*r = val;
-	}
+	if (dst == 1)
+		*r = (*r & ~(0xffULL << high)) | (val & 0xff) << high;
+	else
+		hv_write_gpr(v, m->reg, val, dst);
 }
 
 /*
@@ -474,19 +399,20 @@ int hv_exit_npf_fast(struct hv_vcpu *v, u64 gpa, u32 access)
 	return npf_device(v, gpa, access, true);
 }
 
-int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access)
+int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access, bool delivering)
 {
 	int ret;
 
 	v->stat[HV_STAT_NPF]++;
 	trace_hv_page_fault(v, gpa, access);
-	ret = npf_device(v, gpa, access, false);
+	ret = delivering ? HV_SLOW : npf_device(v, gpa, access, false);
 	if (ret != HV_SLOW)
 		return ret == HV_ENTER ? HV_LOOP : ret;
 	if (v->ev.exc_flags & HV_EXC_PENDING)	/* the fetch faulted */
 		return HV_LOOP;
+	/* A stack or table in device memory: no instruction could be emulated. */
 	if ((gpa & PAGE_MASK) == hv_lapic_gpa(v))
-		return mem_exit(v, HV_EXIT_APIC, gpa, access);
+		return delivering ? hv_ops->unexpected(v) : mem_exit(v, HV_EXIT_APIC, gpa, access);
 
 	ret = hv_mmu_fault(v, gpa, access);
 	switch (ret) {
@@ -495,7 +421,7 @@ int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access)
 		return HV_LOOP;
 	case HV_FAULT_MMIO:
 		v->stat[HV_STAT_MMIO]++;
-		return mem_exit(v, HV_EXIT_MMIO, gpa, access);
+		return delivering ? hv_ops->unexpected(v) : mem_exit(v, HV_EXIT_MMIO, gpa, access);
 	}
 	v->run->fault.gpa = gpa;
 	v->run->fault.access = access;
@@ -507,6 +433,18 @@ int hv_exit_npf(struct hv_vcpu *v, u64 gpa, u32 access)
 int hv_exit_insn(struct hv_vcpu *v)
 {
 	return mem_exit(v, HV_EXIT_INSN, 0, 0);
+}
+
+/*
+ * This CPU is going away, or the machine is.  Both marks: with the task's alone nobody would set
+ * the other, which is what cond_resched() reads.  Up to 5.10 tasks stay on such a CPU until it is
+ * stopped.
+ */
+int hv_exit_off(struct hv_vcpu *v)
+{
+	set_tsk_need_resched(current);
+	set_preempt_need_resched();
+	return hv_hw_lost() ? -EIO : HV_LOOP;
 }
 
 int hv_exit_shutdown(struct hv_vcpu *v)

@@ -2,23 +2,16 @@
 /*
  * hv_fpu.c - the guest's x87, SSE and extended state.
  *
- * APM vol. 2 section 11.5, SDM vol. 1 chapter 13 (XSAVE); contract 10.  The run
- * loop holds kernel_fpu_begin(), so the registers are nobody's; inside the
- * section they are the guest's.  The image is the standard format, in kernel
- * memory, so XRSTOR cannot fault on it: what userspace hands in is checked.
+ * APM vol. 2 section 11.5, SDM vol. 1 chapter 13 (XSAVE); contract 10.  The run loop holds
+ * kernel_fpu_begin(), so in the section the registers are the guest's.  The image is the standard
+ * format, in kernel memory, so XRSTOR cannot fault on it: what userspace hands in is checked.
  *
- * What a guest may have is listed in HV_XCR0 below; everything else, AMX above
- * all, is not offered.  Supervisor components (XSS) stay off in the guest: its
- * XSAVES could otherwise reach the host's shadow-stack state.
+ * A guest may have what HV_XCR0 below lists.  Supervisor components (XSS) stay off in the guest:
+ * its XSAVES could otherwise reach the host's shadow-stack state.
  */
-#include <linux/kernel.h>
-#include <linux/string.h>
-#include <asm/cpufeature.h>
 #include <asm/fpu/api.h>
 #include <asm/fpu/types.h>
 #include <asm/fpu/xcr.h>
-#include <asm/msr.h>
-#include <asm/special_insns.h>
 #include "hv.h"
 
 #define XF_FP		BIT_ULL(0)
@@ -47,19 +40,10 @@ static u64 host_xcr0, host_xss;
 static u32 mxcsr_mask;
 static bool has_xsave, has_pku;
 
-static u64 xsave_offset_end(int n)
-{
-	u32 size, offset, c, d;
-
-	cpuid_count(0xd, n, &size, &offset, &c, &d);
-	return (u64)offset + size;
-}
-
 int hv_fpu_setup(void)
 {
+	u32 size, offset, c, d, i;
 	struct xsave_image *probe;
-	u64 end;
-	int i;
 
 	BUILD_BUG_ON(offsetof(struct xsave_image, xstate_bv) != XSAVE_LEGACY);
 	has_xsave = boot_cpu_has(X86_FEATURE_OSXSAVE);
@@ -76,10 +60,10 @@ int hv_fpu_setup(void)
 		for (i = 2; i < 64; i++) {
 			if (!(hv_host.xcr0 & BIT_ULL(i)))
 				continue;
-			end = xsave_offset_end(i);
-			if (end > PAGE_SIZE)
+			cpuid_count(0xd, i, &size, &offset, &c, &d);
+			if (offset > PAGE_SIZE || size > PAGE_SIZE - offset)
 				return -ENODEV;
-			hv_host.xsave_size = max_t(u32, hv_host.xsave_size, end);
+			hv_host.xsave_size = max(hv_host.xsave_size, offset + size);
 		}
 		if (boot_cpu_has(X86_FEATURE_XSAVES))
 			rdmsrl(MSR_IA32_XSS, host_xss);
@@ -95,19 +79,6 @@ int hv_fpu_setup(void)
 	mxcsr_mask = probe->mxcsr_mask ?: 0xffbf;
 	hv_free(probe);
 	return 0;
-}
-
-int hv_fpu_create(struct hv_vcpu *v)
-{
-	/* kmalloc aligns powers of two to their size; XSAVE wants 64 bytes. */
-	v->xsave = hv_alloc(roundup_pow_of_two(hv_host.xsave_size));
-	return v->xsave ? 0 : -ENOMEM;
-}
-
-void hv_fpu_destroy(struct hv_vcpu *v)
-{
-	hv_free(v->xsave);
-	v->xsave = NULL;
 }
 
 /* SDM vol. 3 table 10-1: INIT leaves all of it alone. */
@@ -207,7 +178,7 @@ void hv_fpu_leave(struct hv_vcpu *v)
 
 /* ---- state group ---- */
 
-int hv_fpu_get(struct hv_vcpu *v, void *dst)
+void hv_fpu_get(struct hv_vcpu *v, void *dst)
 {
 	struct xsave_image *x = dst;
 
@@ -215,7 +186,6 @@ int hv_fpu_get(struct hv_vcpu *v, void *dst)
 	x->mxcsr_mask = mxcsr_mask;
 	if (!has_xsave)
 		x->xstate_bv = XF_FP | XF_SSE;
-	return 0;
 }
 
 /*

@@ -8,20 +8,15 @@
  *
  * While it is on: CPUs that come online get it before they are used, CPUs that
  * leave lose it; suspend and resume take it off and put it back on the last
- * CPU (the others are hot-unplugged); reboot and kexec find it off.  A panic
- * leaves it on: the next kernel of a crash dump runs on one CPU and does not
- * need it.  (The kernel's emergency callback has one slot, and that is KVM's.)
+ * CPU (the others are hot-unplugged); reboot, kexec and a crash find it off.
  *
  * Locks: hw_lock guards the count; cpus_read_lock() is taken inside it, so the
  * hotplug callbacks, which run under the writer side, must not take hw_lock.
  */
-#include <linux/cpu.h>
-#include <linux/kernel.h>
-#include <linux/mutex.h>
-#include <linux/notifier.h>
+#include <linux/module.h>
 #include <linux/reboot.h>
-#include <linux/smp.h>
 #include <linux/syscore_ops.h>
+#include <asm/reboot.h>
 #include "hv.h"
 
 static DEFINE_MUTEX(hw_lock);
@@ -51,7 +46,7 @@ static void cpu_off(void *unused)
 	hv_ops->cpu_disable();
 }
 
-int hv_hw_get(struct file *kvm_file)
+int hv_hw_get(void)
 {
 	atomic_t error = ATOMIC_INIT(0);
 	int ret = 0;
@@ -105,11 +100,6 @@ u32 hv_hw_status(void)
 	if (status == HV_STATUS_OK && hv_ops->cpu_in_use())
 		status = HV_STATUS_IN_USE;
 	return status;
-}
-
-u32 hv_hw_mode(void)
-{
-	return HV_MODE_OWN;
 }
 
 /* ---- one CPU comes or goes; under the writer side of the CPU lock ---- */
@@ -168,6 +158,65 @@ static int hw_reboot(struct notifier_block *nb, unsigned long code, void *unused
 
 static struct notifier_block hw_reboot_nb = { .notifier_call = hw_reboot };
 
+/* ---- panic ---- */
+
+#ifdef HV_HAVE_EMERGENCY
+/*
+ * In a crash the kernel has one callback switch virtualization off on each CPU: 6.1 VMX, for it
+ * looks at SVM itself, 6.12 both.  KVM takes it without asking whether it is free, so it is ours
+ * only while KVM is not loaded.
+ */
+static DEFINE_MUTEX(emergency_lock);
+static bool emergency_ours;	/* [emergency_lock] */
+
+static void hw_emergency(void)
+{
+	hv_ops->cpu_disable();
+}
+
+static void emergency_set(bool on)
+{
+	if (on && !emergency_ours)
+		cpu_emergency_register_virt_callback(hw_emergency);
+	else if (!on && emergency_ours)
+		cpu_emergency_unregister_virt_callback(hw_emergency);
+	emergency_ours = on;
+}
+
+static int module_changed(struct notifier_block *nb, unsigned long state, void *module)
+{
+	if (strcmp(((struct module *)module)->name, "kvm"))
+		return NOTIFY_DONE;
+	mutex_lock(&emergency_lock);
+	if (state == MODULE_STATE_COMING || state == MODULE_STATE_GOING)
+		emergency_set(state == MODULE_STATE_GOING);
+	mutex_unlock(&emergency_lock);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block module_nb = { .notifier_call = module_changed };
+
+static void emergency_init(void)
+{
+	register_module_notifier(&module_nb);
+	mutex_lock(&emergency_lock);
+	if (__symbol_get("kvm_vcpu_kick"))
+		__symbol_put("kvm_vcpu_kick");
+	else
+		emergency_set(true);
+	mutex_unlock(&emergency_lock);
+}
+
+static void emergency_exit(void)
+{
+	unregister_module_notifier(&module_nb);
+	emergency_set(false);
+}
+#else
+static void emergency_init(void) {}
+static void emergency_exit(void) {}
+#endif
+
 /* ---- load and unload ---- */
 
 int hv_hw_init(void)
@@ -182,6 +231,7 @@ int hv_hw_init(void)
 	hw_cpuhp = ret;
 	hv_register_syscore(&hw_syscore);
 	register_reboot_notifier(&hw_reboot_nb);
+	emergency_init();
 
 	if (!hv_ops->check(&status) && status == HV_STATUS_FIRMWARE)
 		pr_warn("hv: %s is switched off in this machine's firmware setup, no guest can run\n",
@@ -191,6 +241,7 @@ int hv_hw_init(void)
 
 void hv_hw_exit(void)
 {
+	emergency_exit();
 	unregister_reboot_notifier(&hw_reboot_nb);
 	hv_unregister_syscore(&hw_syscore);
 	cpuhp_remove_state_nocalls(hw_cpuhp);

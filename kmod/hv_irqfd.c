@@ -2,21 +2,16 @@
 /*
  * hv_irqfd.c - an eventfd that is an interrupt: a signal becomes an MSI.
  *
- * Contract 1.  The signal arrives in the signaller's context with the eventfd's
- * wait queue lock held and interrupts off, and is delivered right there.  That
- * lock also guards target and mask, so an update is atomic against signals: once
- * it returns, nothing is delivered the old way.
+ * Contract 1.  The signal arrives in the signaller's context with the eventfd's wait queue lock
+ * held and interrupts off, and is delivered right there.  That lock also guards target and mask, so once
+ * an update returns nothing is delivered the old way.
  *
- * Lifetime: an entry is on vm->irqfds, or on the list of the dead when its
- * eventfd was closed first (then it cannot be freed where that is noticed, under
- * the wait queue lock, and a work item does it).  Whoever takes it off its list
- * frees it.
+ * Lifetime: an entry is on vm->irqfds, or on the list of the dead when its eventfd closed first:
+ * where that is noticed, under the wait queue lock, it cannot be freed, and a work item does it.
+ * Whoever takes it off its list frees it.
  */
-#include <linux/eventfd.h>
 #include <linux/file.h>
-#include <linux/list.h>
 #include <linux/poll.h>
-#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include "hv.h"
 
@@ -71,19 +66,29 @@ static void irqfd_signal(struct irqfd *e)
 		hv_irq_msi(e->vm, e->address, e->data);
 }
 
+/* [vm->irqfd_lock] */
+static void irqfd_unlink(struct irqfd *e)
+{
+	e->closed = true;
+	list_del(&e->link);
+	e->vm->nirqfds--;
+}
+
+/* [wqh->lock] What the caller is told. */
+static void irqfd_tell(const struct irqfd *e, struct hv_irqfd *args)
+{
+	args->flags = (e->masked ? HV_IRQFD_MASKED : 0) | (e->pending ? HV_IRQFD_PENDING : 0);
+}
+
 /* The eventfd's file has been released by everybody else. */
 static void irqfd_closed(struct irqfd *e)
 {
 	struct hv_vm *vm = e->vm;
 	unsigned long flags;
-	bool mine;
 
 	spin_lock_irqsave(&vm->irqfd_lock, flags);
-	mine = !e->closed;
-	if (mine) {
-		e->closed = true;
-		list_del(&e->link);
-		vm->nirqfds--;
+	if (!e->closed) {
+		irqfd_unlink(e);
 		/* Under both locks: hv_irqfd_release() finds it on one list or
 		 * has it reaped. */
 		spin_lock(&dead_lock);
@@ -169,7 +174,7 @@ static int irqfd_assign(struct hv_vm *vm, struct hv_irqfd *args, struct file *fi
 	eventfd_ctx_do_read(ctx, &count);
 	if (count)
 		irqfd_signal(e);
-	args->flags = (e->masked ? HV_IRQFD_MASKED : 0) | (e->pending ? HV_IRQFD_PENDING : 0);
+	irqfd_tell(e, args);
 	spin_unlock_irq(&e->wqh->lock);
 	return 0;
 }
@@ -193,7 +198,7 @@ static int irqfd_update(struct hv_vm *vm, struct hv_irqfd *args, struct eventfd_
 		e->pending = false;
 		hv_irq_msi(vm, e->address, e->data);
 	}
-	args->flags = (e->masked ? HV_IRQFD_MASKED : 0) | (e->pending ? HV_IRQFD_PENDING : 0);
+	irqfd_tell(e, args);
 	spin_unlock_irq(&e->wqh->lock);
 	return 0;
 }
@@ -204,16 +209,13 @@ static int irqfd_deassign(struct hv_vm *vm, struct hv_irqfd *args, struct eventf
 
 	spin_lock_irq(&vm->irqfd_lock);
 	e = irqfd_find(vm, ctx);
-	if (e) {
-		e->closed = true;
-		list_del(&e->link);
-		vm->nirqfds--;
-	}
+	if (e)
+		irqfd_unlink(e);
 	spin_unlock_irq(&vm->irqfd_lock);
 	if (!e)
 		return -ENOENT;
 	spin_lock_irq(&e->wqh->lock);
-	args->flags = (e->masked ? HV_IRQFD_MASKED : 0) | (e->pending ? HV_IRQFD_PENDING : 0);
+	irqfd_tell(e, args);
 	spin_unlock_irq(&e->wqh->lock);
 	irqfd_free(e);
 	return 0;
@@ -261,11 +263,8 @@ void hv_irqfd_release(struct hv_vm *vm)
 	for (;;) {
 		spin_lock_irq(&vm->irqfd_lock);
 		e = list_first_entry_or_null(&vm->irqfds, struct irqfd, link);
-		if (e) {
-			e->closed = true;
-			list_del(&e->link);
-			vm->nirqfds--;
-		}
+		if (e)
+			irqfd_unlink(e);
 		spin_unlock_irq(&vm->irqfd_lock);
 		if (!e)
 			break;

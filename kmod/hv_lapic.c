@@ -2,18 +2,14 @@
 /*
  * hv_lapic.c - the local APIC: registers, acceptance of messages, priority.
  *
- * SDM vol. 3 chapter 10 (xAPIC, 10.12 x2APIC); APM vol. 2 chapter 16.
- * Integrated APIC version 0x14 with six LVTs; no directed EOI, no extended
- * space, no remote read, no focus processor; a redirectable IPI is ordinary.
- * The APIC id is the vCPU's number and read-only.
+ * SDM vol. 3 chapter 10 (xAPIC, 10.12 x2APIC); APM vol. 2 chapter 16. Integrated APIC version 0x14
+ * with six LVTs; no directed EOI, no extended space, no remote read, no focus processor; a
+ * redirectable IPI is ordinary. The APIC id is the vCPU's number and read-only.
  *
- * lapic_accept() runs in any context, hard interrupts included, and takes no
- * lock.  The rest belongs to the vCPU's thread, and most of it runs in the
- * entry section: nothing here sleeps, except hv_lapic_initsipi().
+ * lapic_accept() runs in any context, hard interrupts included, and takes no lock.  The rest
+ * belongs to the vCPU's thread, and most of it runs in the entry section: nothing here sleeps,
+ * except hv_lapic_initsipi().
  */
-#include <linux/bitops.h>
-#include <linux/kernel.h>
-#include <linux/string.h>
 #include "hv_lapic.h"
 
 #define LAPIC_VERSION	(0x14 | (LAPIC_LVT_COUNT - 1) << 16)
@@ -131,11 +127,6 @@ int hv_lapic_ack(struct hv_vcpu *v)
 	isr_set(l, vector);
 	set_ppr(l);
 	return vector;
-}
-
-bool hv_lapic_has_irq(struct hv_vcpu *v)
-{
-	return hv_lapic_pending(v) >= 0;
 }
 
 int hv_lapic_max_irr(struct hv_vcpu *v)
@@ -346,18 +337,19 @@ static bool is_lvt(u32 offset)
 
 static u32 lvt_mask(const struct hv_lapic *l, u32 offset)
 {
+	const u32 all = APIC_VECTOR_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED;
+
 	switch (offset) {
 	case APIC_LVTT:
-		return APIC_VECTOR_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED |
-		       APIC_LVT_TIMER_PERIODIC |
+		return all | APIC_LVT_TIMER_PERIODIC |
 		       (l->v->vm->guest_tsc_deadline ? APIC_LVT_TIMER_TSCDEADLINE : 0);
 	case APIC_LVTERR:
-		return APIC_VECTOR_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED;
+		return all;
 	case APIC_LVT0: case APIC_LVT1:
-		return APIC_VECTOR_MASK | APIC_MODE_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED |
-		       APIC_INPUT_POLARITY | APIC_LVT_REMOTE_IRR | APIC_LVT_LEVEL_TRIGGER;
+		return all | APIC_MODE_MASK | APIC_INPUT_POLARITY | APIC_LVT_REMOTE_IRR |
+		       APIC_LVT_LEVEL_TRIGGER;
 	}
-	return APIC_VECTOR_MASK | APIC_MODE_MASK | APIC_SEND_PENDING | APIC_LVT_MASKED;
+	return all | APIC_MODE_MASK;
 }
 
 static void write_lvt(struct hv_lapic *l, u32 offset, u32 val)
@@ -675,12 +667,6 @@ int hv_lapic_set_base(struct hv_vcpu *v, u64 base, bool host)
 
 /* ---- state in and out ---- */
 
-int hv_lapic_check(struct hv_vcpu *v, const void *page)
-{
-	/* Any page: what cannot be is masked away, as the guest's writes are. */
-	return 0;
-}
-
 void hv_lapic_get(struct hv_vcpu *v, void *page, struct hv_apic_timer *t)
 {
 	struct hv_lapic *l = v->lapic;
@@ -698,28 +684,22 @@ void hv_lapic_get(struct hv_vcpu *v, void *page, struct hv_apic_timer *t)
 static u32 page_mask(const struct hv_lapic *l, u32 offset)
 {
 	switch (offset) {
-	case APIC_TASKPRI:
-		return 0xff;
 	case APIC_LDR:
 		return 0xff000000;
-	case APIC_DFR: case APIC_TMICT:
+	case APIC_DFR:
 		return ~0u;
-	case APIC_SPIV:
-		return SPIV_MASK;
 	case APIC_ESR:
 		return 0xf0;
 	case APIC_ICR:
 		return ICR_MASK & ~ICR_RO;
 	case APIC_ICR2:
 		return l->x2 ? ~0u : 0xff000000;
-	case APIC_TDCR:
-		return TDCR_MASK;
 	case APIC_ISR: case APIC_TMR: case APIC_IRR:
 		return 0xffff0000;	/* vectors 0 to 15 do not exist */
 	}
-	if (is_lvt(offset))
-		return lvt_mask(l, offset) & ~LVT_STATUS;
-	return (REGS8(APIC_ISR) | REGS8(APIC_TMR) | REGS8(APIC_IRR)) & REG(offset) ? ~0u : 0;
+	if ((REGS8(APIC_ISR) | REGS8(APIC_TMR) | REGS8(APIC_IRR)) & REG(offset))
+		return ~0u;
+	return is_lvt(offset) ? lvt_mask(l, offset) & ~LVT_STATUS : x2_writable(l, offset);
 }
 
 static void set_page(struct hv_lapic *l, const void *page)
@@ -766,24 +746,16 @@ void hv_lapic_set(struct hv_vcpu *v, const void *page, const struct hv_apic_time
 
 int hv_lapic_create(struct hv_vcpu *v)
 {
-	struct hv_lapic *l;
-	int ret = hv_irq_map_create(v->vm);
+	struct hv_lapic *l = hv_alloc(sizeof(*l));
 
-	if (ret)
-		return ret;
-	l = hv_alloc(sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	/* A whole page, so page-aligned: the bit operations rely on it. */
-	l->page = hv_alloc(PAGE_SIZE);
-	if (!l->page) {
-		hv_free(l);
-		return -ENOMEM;
-	}
+	v->lapic = l;
 	l->v = v;
 	lapic_timer_init(l);
-	v->lapic = l;
-	return 0;
+	/* A whole page, so page-aligned: the bit operations rely on it. */
+	l->page = hv_alloc(PAGE_SIZE);
+	return l->page ? 0 : -ENOMEM;
 }
 
 /* No delivery can be under way: the VM's last fd is closed. */
@@ -796,5 +768,4 @@ void hv_lapic_destroy(struct hv_vcpu *v)
 	hrtimer_cancel(&l->timer);
 	hv_free(l->page);
 	hv_free(l);
-	v->lapic = NULL;
 }

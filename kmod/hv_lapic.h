@@ -11,9 +11,7 @@
 #ifndef HV_LAPIC_H
 #define HV_LAPIC_H
 
-#include <linux/hrtimer.h>
 #include <asm/apicdef.h>
-#include <asm/msr-index.h>
 #include "hv.h"
 
 #define LAPIC_LVT_COUNT		6	/* timer, thermal, PMC, LINT0, LINT1, error */
@@ -22,14 +20,12 @@
 
 #define LVT_MODE(lvt)		((lvt) >> 8 & 7)
 #define LVT_TIMER_MODE(lvt)	((lvt) >> 17 & 3)	/* 3 is never stored */
-#define TIMER_ONESHOT		0
 #define TIMER_PERIODIC		1
 #define TIMER_DEADLINE		2
 
 /* Delivery modes, as in an LVT, ICR or MSI. */
 #define DM_FIXED	0
 #define DM_LOWEST	1
-#define DM_SMI		2
 #define DM_NMI		4
 #define DM_INIT		5
 #define DM_SIPI		6
@@ -81,7 +77,6 @@ bool lapic_accept(struct hv_vcpu *v, struct hv_vcpu *from, const struct hv_irq_m
 void lapic_local_deliver(struct hv_lapic *l, u32 lvt_offset, struct hv_vcpu *from);
 
 /* hv_irq.c */
-int hv_irq_map_create(struct hv_vm *vm);		/* vm->lock held */
 void hv_irq_map_vcpu(struct hv_vcpu *v);		/* its mode or logical id changed; any context */
 
 /* hv_timer.c, all [vcpu->mutex]; those of the counter ignore deadline mode. */

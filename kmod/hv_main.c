@@ -6,16 +6,9 @@
  * is answered when a VM is created (contract 8).
  */
 #include <linux/fs.h>
-#include <linux/kernel.h>
 #include <linux/miscdevice.h>
-#include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/slab.h>
-#include <linux/topology.h>
-#include <linux/uaccess.h>
 #include <asm/cpu_device_id.h>
-#include <asm/cpufeature.h>
-#include <asm/tsc.h>
 #include "hv.h"
 
 #define CREATE_TRACE_POINTS
@@ -25,6 +18,7 @@ const struct hv_ops *hv_ops;
 struct hv_info hv_host;
 atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
 
+u64 hv_spec_ctrl_mask;
 bool hv_debug_flush;
 module_param_named(debug_flush, hv_debug_flush, bool, 0644);
 MODULE_PARM_DESC(debug_flush, "check at every release of a page table that no vCPU can still use it");
@@ -63,11 +57,6 @@ void hv_free_page(void *p, unsigned int order)
 	atomic_dec(&hv_count_allocs);
 }
 
-static bool all_zero(const void *p, size_t n)
-{
-	return !memchr_inv(p, 0, n);
-}
-
 static int dev_get_info(struct hv_info __user *arg)
 {
 	struct hv_info info = hv_host;
@@ -78,7 +67,6 @@ static int dev_get_info(struct hv_info __user *arg)
 	if (size != sizeof(info))
 		return -EINVAL;
 	info.size = sizeof(info);
-	info.mode = hv_hw_mode();
 	info.status = hv_hw_status();
 	info.vms = atomic_read(&hv_count_vms);
 	info.vcpus = atomic_read(&hv_count_vcpus);
@@ -88,29 +76,24 @@ static int dev_get_info(struct hv_info __user *arg)
 static int dev_get_cpuid(struct hv_cpuid __user *arg)
 {
 	struct hv_cpuid args;
-	struct hv_cpuid_entry *e;
-	u32 room, count = HV_MAX_CPUID;
-	int ret;
+	struct hv_cpuid_table *t;
+	int ret = 0;
 
 	if (copy_from_user(&args, arg, sizeof(args)))
 		return -EFAULT;
-	if (args.size != sizeof(args) || !all_zero(args.reserved, sizeof(args.reserved)))
+	if (args.size != sizeof(args) || !hv_zero(args.reserved, sizeof(args.reserved)))
 		return -EINVAL;
-	room = args.count;
-	e = hv_alloc(sizeof(*e) * HV_MAX_CPUID);
-	if (!e)
+	t = hv_alloc(sizeof(*t));
+	if (!t)
 		return -ENOMEM;
-	ret = hv_cpuid_supported(e, &count);
-	if (ret)
-		goto out;
-	if (put_user(count, &arg->count))
+	hv_cpuid_supported(t);
+	if (put_user(t->count, &arg->count))
 		ret = -EFAULT;
-	else if (count > room)
+	else if (t->count > args.count)
 		ret = -E2BIG;
-	else if (copy_to_user(u64_to_user_ptr(args.entries), e, sizeof(*e) * count))
+	else if (copy_to_user(u64_to_user_ptr(args.entries), t->e, sizeof(t->e[0]) * t->count))
 		ret = -EFAULT;
-out:
-	hv_free(e);
+	hv_free(t);
 	return ret;
 }
 
@@ -129,7 +112,7 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		if (copy_from_user(&args, p, sizeof(args)))
 			return -EFAULT;
 		if (args.size != sizeof(args) || args.flags ||
-		    !all_zero(args.reserved, sizeof(args.reserved)))
+		    !hv_zero(args.reserved, sizeof(args.reserved)))
 			return -EINVAL;
 		return hv_vm_create(&args);
 	}
@@ -176,10 +159,19 @@ static u64 mitigations(void)
 	return m;
 }
 
+/* The entry code writes it where a fault would be fatal: never a bit more. */
+static u64 spec_ctrl_mask(void)
+{
+	bool ssbd = boot_cpu_has(X86_FEATURE_AMD_SSBD) || boot_cpu_has(X86_FEATURE_SPEC_CTRL_SSBD);
+
+	return (boot_cpu_has(X86_FEATURE_IBRS) ? SPEC_CTRL_IBRS : 0) |
+	       (boot_cpu_has(X86_FEATURE_STIBP) ? SPEC_CTRL_STIBP : 0) |
+	       (ssbd ? SPEC_CTRL_SSBD : 0);
+}
+
 static void host_describe(void)
 {
-	u32 off = PAGE_SIZE / 2, i;
-	static const u32 small[] = {
+	u32 sizes[] = {
 		[HV_GROUP_REGS] = sizeof(struct hv_regs),
 		[HV_GROUP_SEGS] = sizeof(struct hv_segs),
 		[HV_GROUP_CONTROL] = sizeof(struct hv_control),
@@ -189,11 +181,15 @@ static void host_describe(void)
 		[HV_GROUP_MP] = sizeof(struct hv_mp),
 		[HV_GROUP_CLOCK] = sizeof(struct hv_clock),
 		[HV_GROUP_APIC_TIMER] = sizeof(struct hv_apic_timer),
+		[HV_GROUP_APIC] = PAGE_SIZE,
+		[HV_GROUP_XSAVE] = hv_host.xsave_size,
 	};
+	u32 off = PAGE_SIZE / 2, i;
 
 	BUILD_BUG_ON(sizeof(struct hv_run) > PAGE_SIZE / 2);
 
 	hv_host.vendor = hv_ops->vendor;
+	hv_host.mode = HV_MODE_OWN;
 	hv_host.features = HV_FEATURE_DIRTY_LOG | HV_FEATURE_READONLY | HV_FEATURE_IRQFD |
 			   HV_FEATURE_DOORBELL | HV_FEATURE_KVMCLOCK | HV_FEATURE_X2APIC |
 			   HV_FEATURE_TSC_DEADLINE | HV_FEATURE_PREFAULT;
@@ -206,23 +202,18 @@ static void host_describe(void)
 	hv_host.tsc_khz = tsc_khz;
 	hv_host.min_timer_ns = HV_MIN_TIMER_NS;
 	hv_host.mitigations = mitigations();
+	hv_spec_ctrl_mask = spec_ctrl_mask();
 	hv_ops->info(&hv_host);
 
 	/* Small groups share the first pages, none straddles one. */
-	for (i = 0; i < ARRAY_SIZE(small); i++) {
-		if ((off & ~PAGE_MASK) + small[i] > PAGE_SIZE)
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		if ((off & ~PAGE_MASK) + sizes[i] > PAGE_SIZE)
 			off = ALIGN(off, PAGE_SIZE);
 		hv_host.group[i].offset = off;
-		hv_host.group[i].size = small[i];
-		off = ALIGN(off + small[i], 64);
+		hv_host.group[i].size = sizes[i];
+		off = ALIGN(off + sizes[i], 64);
 	}
-	off = ALIGN(off, PAGE_SIZE);
-	hv_host.group[HV_GROUP_APIC].offset = off;
-	hv_host.group[HV_GROUP_APIC].size = PAGE_SIZE;
-	off += PAGE_SIZE;
-	hv_host.group[HV_GROUP_XSAVE].offset = off;
-	hv_host.group[HV_GROUP_XSAVE].size = hv_host.xsave_size;
-	hv_host.run_size = PAGE_ALIGN(off + hv_host.xsave_size);
+	hv_host.run_size = PAGE_ALIGN(off);
 }
 
 static int __init hv_init(void)

@@ -3,23 +3,18 @@
  * hv_mmu.c - second-stage page tables over ordinary process memory
  * (contracts 6, 11, 13, 14; table format: APM vol. 2, 15.25, through hv_ops).
  *
- * Nothing is pinned: a fault looks the page up, installs a translation under
- * mmu.lock and drops the reference; the mmu notifier removes the translation
- * before the host takes the page away.
+ * Nothing is pinned: a fault looks the page up, installs a translation under mmu.lock and drops the
+ * reference; the mmu notifier removes the translation before the host takes the page away.
  *
- * A removed translation may live on in a vCPU's TLB, and a removed table page
- * in its walk caches.  So every removal, still under mmu.lock, grows
- * flush_gen; who removed something, or finds flush_done behind flush_gen, calls
- * hv_mmu_flush() before it lets the page go.  Table pages wait on free_list
- * until flush_done has reached their generation.
+ * A removed translation may live on in a vCPU's TLB, and a removed table page in its walk caches.
+ * So every removal, still under mmu.lock, grows flush_gen; who removed something, or finds
+ * flush_done behind flush_gen, calls hv_mmu_flush() before it lets the page go.  Table pages wait
+ * on free_list until flush_done has reached their generation.
  *
- * mmu.lock spins, for the ageing callbacks come under page-table locks.  Under
- * it: no allocation, no sleep, no flush.
+ * mmu.lock spins, for the ageing callbacks come under page-table locks.  Under it: no allocation,
+ * no sleep, no flush.
  */
-#include <linux/mm.h>
 #include <linux/pgtable.h>
-#include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
 #include "hv.h"
 
 #define ENTRIES		512
@@ -463,7 +458,7 @@ static bool leaf_install(struct hv_mmu *mmu, u64 gfn, unsigned long pfn, int lev
 		table_drop(mmu, e, l);
 		removed = true;
 	}
-	new = hv_ops->pte_leaf((u64)(pfn & ~(GFNS(l) - 1)) << PAGE_SHIFT, write, true, l) |
+	new = hv_ops->pte_leaf((u64)(pfn & ~(GFNS(l) - 1)) << PAGE_SHIFT, write, l) |
 	      hv_ops->pte_accessed | (write ? hv_ops->pte_dirty : 0);
 	if (is_present(*e)) {
 		same = !((*e ^ new) & hv_ops->pte_addr_mask);
@@ -493,24 +488,18 @@ static int fault_errno(int ret)
  * does what the freezer does: TIF_SIGPENDING without a signal.  The flag first,
  * then the look at the task's state: whoever goes to sleep later sees the flag.
  */
-struct fault_wait {
-	struct hrtimer timer;
-	struct hv_vcpu *v;
-	struct task_struct *task;
-};
-
 #define FAULT_POLL_NS	(10 * NSEC_PER_MSEC)
 #define FAULT_ENDS	(BIT(HV_REQ_KICK) | BIT(HV_REQ_LEAVE) | BIT(HV_REQ_DEAD))
 
 static enum hrtimer_restart fault_poll(struct hrtimer *timer)
 {
-	struct fault_wait *w = container_of(timer, struct fault_wait, timer);
+	struct hv_vcpu *v = container_of(timer, struct hv_vcpu, fault_timer);
 
-	if (READ_ONCE(w->v->requests) & FAULT_ENDS) {
-		set_tsk_thread_flag(w->task, TIF_SIGPENDING);
+	if (READ_ONCE(v->requests) & FAULT_ENDS) {
+		set_tsk_thread_flag(v->fault_task, TIF_SIGPENDING);
 		smp_mb__after_atomic();
-		if (hv_task_interruptible(w->task))
-			wake_up_process(w->task);
+		if (hv_task_interruptible(v->fault_task))
+			wake_up_process(v->fault_task);
 	}
 	hrtimer_forward_now(timer, ns_to_ktime(FAULT_POLL_NS));
 	return HRTIMER_RESTART;
@@ -520,20 +509,18 @@ static enum hrtimer_restart fault_poll(struct hrtimer *timer)
 static int page_get_slow(struct hv_vcpu *v, unsigned long hva, bool write, struct page **page)
 {
 	unsigned int flags = FOLL_HWPOISON | HV_FOLL_INTERRUPTIBLE | (write ? FOLL_WRITE : 0);
-	struct fault_wait w = { .v = v, .task = current };
 	int ret = 0;
 
 	if (v) {
-		hv_hrtimer_setup_on_stack(&w.timer, fault_poll);
-		hrtimer_start(&w.timer, ns_to_ktime(FAULT_POLL_NS), HRTIMER_MODE_REL);
+		v->fault_task = current;
+		hv_hrtimer_setup(&v->fault_timer, fault_poll, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+		hrtimer_start(&v->fault_timer, ns_to_ktime(FAULT_POLL_NS), HRTIMER_MODE_REL);
 	}
 	hv_fault_in(hva, write);
 	if (HV_FOLL_INTERRUPTIBLE || !signal_pending(current))
 		ret = get_user_pages_unlocked(hva, 1, page, flags);
-	if (v) {
-		hrtimer_cancel(&w.timer);
-		destroy_hrtimer_on_stack(&w.timer);
-	}
+	if (v)
+		hrtimer_cancel(&v->fault_timer);
 	return ret == 1 ? 0 : fault_errno(ret);
 }
 
@@ -783,12 +770,6 @@ static bool age(struct hv_vm *vm, unsigned long start, unsigned long end, bool c
 	return young;
 }
 
-static hv_young_t notify_clear_flush_young(struct mmu_notifier *mn, struct mm_struct *mm,
-					   unsigned long start, unsigned long end)
-{
-	return age(container_of(mn, struct hv_vm, mn), start, end, true);
-}
-
 static hv_young_t notify_clear_young(struct mmu_notifier *mn, struct mm_struct *mm,
 				     unsigned long start, unsigned long end)
 {
@@ -819,7 +800,7 @@ static void notify_release(struct mmu_notifier *mn, struct mm_struct *mm)
 
 static const struct mmu_notifier_ops notifier_ops = {
 	.release = notify_release,
-	.clear_flush_young = notify_clear_flush_young,
+	.clear_flush_young = notify_clear_young,
 	.clear_young = notify_clear_young,
 	.test_young = notify_test_young,
 	.invalidate_range_start = notify_start,
@@ -827,11 +808,6 @@ static const struct mmu_notifier_ops notifier_ops = {
 };
 
 /* ---- set-up and tear-down ---- */
-
-u64 hv_mmu_root_pa(struct hv_vm *vm)
-{
-	return __pa(vm->mmu.root);
-}
 
 static void tree_free(u64 *table, int level)
 {

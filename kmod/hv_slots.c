@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hv_slots.c - the guest-physical address space: slots, dirty logs, and the
- * module's own reads and writes of guest memory (contracts 5, 6, 14).
+ * hv_slots.c - the guest-physical address space: slots, dirty logs, and the module's own reads and
+ * writes of guest memory (contracts 5, 6, 14).
  *
- * A slot list is immutable once published.  A change builds a new list, checks
- * all of it, publishes it and only then touches the second-stage tables, so a
- * moved slot is always at its old place or at its new one.  Readers hold
- * vm->srcu.  Must not keep a host pointer into guest memory across calls, and
- * must not write guest memory without marking the slot's log.
+ * A slot list is immutable once published.  A change builds a new list, checks all of it,
+ * publishes it and only then touches the second-stage tables, so a moved slot is always at its old
+ * place or at its new one.  Readers hold vm->srcu.  Must not keep a host pointer into guest memory
+ * across calls, and must not write guest memory without marking the slot's log.
  */
 #include <linux/bitmap.h>
-#include <linux/mm.h>
 #include <linux/overflow.h>
-#include <linux/sched/signal.h>
 #include <linux/sort.h>
-#include <linux/uaccess.h>
 #include "hv.h"
 
 #define SLOT_FLAGS	(HV_SLOT_READONLY | HV_SLOT_LOG_DIRTY)
@@ -28,7 +24,7 @@ static inline bool slot_has(const struct hv_memslot *s, u64 gfn)
 	return gfn - s->gfn < s->npages;
 }
 
-static inline const struct hv_memslot *slot_find(const struct hv_slots *s, u64 gfn)
+const struct hv_memslot *hv_slot_find(const struct hv_slots *s, u64 gfn)
 {
 	u32 lo = READ_ONCE(s->last), hi, mid;
 
@@ -51,11 +47,6 @@ static inline const struct hv_memslot *slot_find(const struct hv_slots *s, u64 g
 	return NULL;
 }
 
-const struct hv_memslot *hv_slot_find(const struct hv_slots *s, u64 gfn)
-{
-	return slot_find(s, gfn);
-}
-
 static inline void __user *slot_ptr(const struct hv_memslot *s, u64 gpa)
 {
 	return (void __user *)(s->hva + (gpa - (s->gfn << PAGE_SHIFT)));
@@ -71,69 +62,11 @@ void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn)
 
 /* ---- guest memory ---- */
 
-/*
- * Section.  Four to five of these make a page walk on the exit path, so no call
- * and no loop: the range was checked by access_ok() when the slot was made, and
- * user_access_begin() keeps speculation inside it.
- */
-int hv_guest_read_u64_atomic(struct hv_vm *vm, u64 gpa, u64 *val)
-{
-	const struct hv_memslot *s = slot_find(hv_slots(vm), gpa >> PAGE_SHIFT);
-	u64 __user *p;
-	u64 data;
-
-	if (unlikely(!s || (gpa & ~PAGE_MASK) > PAGE_SIZE - sizeof(data)))
-		return -EFAULT;
-	p = slot_ptr(s, gpa);
-	pagefault_disable();
-	if (unlikely(!user_access_begin(p, sizeof(data))))
-		goto out;
-	unsafe_get_user(data, p, out_end);
-	user_access_end();
-	pagefault_enable();
-	*val = data;
-	return 0;
-
-out_end:
-	user_access_end();
-out:
-	pagefault_enable();
-	return -EFAULT;
-}
-
-/* Section: 16 bytes of code within one page. */
-int hv_guest_read_code_atomic(struct hv_vm *vm, u64 gpa, u8 *buf)
-{
-	const struct hv_memslot *s = slot_find(hv_slots(vm), gpa >> PAGE_SHIFT);
-	u64 __user *p;
-	u64 lo, hi;
-
-	if (unlikely(!s || (gpa & ~PAGE_MASK) > PAGE_SIZE - 16))
-		return -EFAULT;
-	p = slot_ptr(s, gpa);
-	pagefault_disable();
-	if (unlikely(!user_access_begin(p, 16)))
-		goto out;
-	unsafe_get_user(lo, p, out_end);
-	unsafe_get_user(hi, p + 1, out_end);
-	user_access_end();
-	pagefault_enable();
-	memcpy(buf, &lo, 8);
-	memcpy(buf + 8, &hi, 8);
-	return 0;
-
-out_end:
-	user_access_end();
-out:
-	pagefault_enable();
-	return -EFAULT;
-}
-
 /* The piece of [gpa, gpa + len) that lies in one slot; its length, or 0. */
 static size_t guest_piece(struct hv_vm *vm, u64 gpa, size_t len, const struct hv_memslot **slot,
 			  void __user **p)
 {
-	const struct hv_memslot *s = slot_find(hv_slots(vm), gpa >> PAGE_SHIFT);
+	const struct hv_memslot *s = hv_slot_find(hv_slots(vm), gpa >> PAGE_SHIFT);
 
 	if (!s)
 		return 0;
@@ -142,7 +75,11 @@ static size_t guest_piece(struct hv_vm *vm, u64 gpa, size_t len, const struct hv
 	return min_t(u64, len, ((s->gfn + s->npages) << PAGE_SHIFT) - gpa);
 }
 
-static int guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic)
+/*
+ * Guest-physical memory.  Not @atomic they wait in the host's fault handler like any system call's
+ * access to user memory: only a fatal signal ends that, unlike the wait in hv_mmu_fault().
+ */
+int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic)
 {
 	const struct hv_memslot *s;
 	void __user *p;
@@ -158,19 +95,41 @@ static int guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool ato
 	return 0;
 }
 
-static int guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len, bool atomic)
+/* A page-table entry of 4 or 8 bytes: another vCPU may be changing it, so by one load. */
+int hv_guest_read_entry(struct hv_vm *vm, u64 gpa, u64 *e, size_t size, bool atomic)
+{
+	const struct hv_memslot *s;
+	void __user *p;
+	u32 low;
+	int ret;
+
+	if (guest_piece(vm, gpa, size, &s, &p) < size)
+		return -EFAULT;
+	if (atomic)
+		pagefault_disable();
+	if (size == 8) {
+		ret = get_user(*e, (u64 __user *)p);
+	} else {
+		ret = get_user(low, (u32 __user *)p);
+		*e = low;
+	}
+	if (atomic)
+		pagefault_enable();
+	return ret;
+}
+
+int hv_guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len)
 {
 	const struct hv_memslot *s;
 	void __user *p;
 	u64 gfn, last;
-	size_t n;
-	int ret;
+	size_t n, ret;
 
 	for (; len; len -= n, gpa += n, buf += n) {
 		n = guest_piece(vm, gpa, len, &s, &p);
 		if (!n || (s->flags & HV_SLOT_READONLY))
 			return -EFAULT;
-		ret = atomic ? !!copy_to_user_nofault(p, buf, n) : !!copy_to_user(p, buf, n);
+		ret = copy_to_user(p, buf, n);
 		/* After the write, or a harvest in between would lose it; and even
 		 * when it failed, for it may have written a part. */
 		last = (gpa + n - 1) >> PAGE_SHIFT;
@@ -180,30 +139,6 @@ static int guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len, b
 			return -EFAULT;
 	}
 	return 0;
-}
-
-/*
- * These two wait in the host's fault handler like any system call's access to
- * user memory: only a fatal signal ends that, unlike the wait in hv_mmu_fault().
- */
-int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len)
-{
-	return guest_read(vm, gpa, buf, len, false);
-}
-
-int hv_guest_write(struct hv_vm *vm, u64 gpa, const void *buf, size_t len)
-{
-	return guest_write(vm, gpa, buf, len, false);
-}
-
-int hv_guest_read_atomic(struct hv_vm *vm, u64 gpa, void *buf, size_t len)
-{
-	return guest_read(vm, gpa, buf, len, true);
-}
-
-int hv_guest_write_atomic(struct hv_vm *vm, u64 gpa, const void *buf, size_t len)
-{
-	return guest_write(vm, gpa, buf, len, true);
 }
 
 /* ---- HV_SET_SLOTS ---- */
@@ -306,7 +241,6 @@ static struct hv_slots *slots_build(struct hv_vm *vm, const struct hv_slots *old
 	new = hv_alloc(struct_size(new, slot, old->count + count));
 	if (!new)
 		return ERR_PTR(-ENOMEM);
-	new->gen = old->gen + 1;
 	for (i = 0; i < old->count; i++) {
 		for (j = 0; j < count && list[j].id != old->slot[i].id; j++)
 			;

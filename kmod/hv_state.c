@@ -4,23 +4,15 @@
  * and the control registers that a guest or userspace may write.
  *
  * The run area is shared memory: a group is copied out of it once, and the
- * copy is validated and used.  A set is all or nothing.
+ * copy is validated and used.  A set is all or nothing.  Where the CPU would have flushed
+ * the TLB by itself, on a change of paging mode, v->flushed_gen = 0 owes it that.
  * SDM vol. 3 table 10-1 (reset and INIT state), 2.5 (control registers), 5.x (EFER).
  */
-#include <linux/kernel.h>
-#include <linux/string.h>
-#include <asm/msr-index.h>
-#include <asm/processor-flags.h>
 #include "hv.h"
 
 static void *area(struct hv_vcpu *v, int group)
 {
 	return (void *)v->run + hv_host.group[group].offset;
-}
-
-static bool zero(const void *p, size_t n)
-{
-	return !memchr_inv(p, 0, n);
 }
 
 /* ---- control registers ---- */
@@ -37,42 +29,31 @@ static bool cr0_valid(u64 cr0)
 #define CR0_DEFINED (X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | \
 		     X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 
-/* The guest's own flush on a change of paging mode did not happen: owe it. */
-static void flush_guest(struct hv_vcpu *v)
-{
-	v->flushed_gen = 0;
-}
-
 int hv_set_cr0(struct hv_vcpu *v, u64 cr0)
 {
 	u64 old = v->cr0, efer = v->efer;
+	struct hv_seg cs;
 
 	if (!cr0_valid(cr0))
 		return -EINVAL;
 	cr0 = (cr0 & CR0_DEFINED) | X86_CR0_ET;
 	if ((cr0 ^ old) & X86_CR0_PG) {
-		if (cr0 & X86_CR0_PG) {
-			if (efer & EFER_LME) {
-				struct hv_seg cs;
-
-				hv_ops->get_seg(v, HV_CS, &cs);
-				if (!(v->cr4 & X86_CR4_PAE) || (cs.attr & HV_SEG_L))
-					return -EINVAL;
-				efer |= EFER_LMA;
-			}
-		} else {
-			if (v->cr4 & X86_CR4_PCIDE)
-				return -EINVAL;
-			if ((efer & EFER_LMA) && hv_in_64bit(v))
+		if (!(cr0 & X86_CR0_PG)) {
+			if ((v->cr4 & X86_CR4_PCIDE) || hv_in_64bit(v))
 				return -EINVAL;
 			efer &= ~(u64)EFER_LMA;
+		} else if (efer & EFER_LME) {
+			hv_ops->get_seg(v, HV_CS, &cs);
+			if (!(v->cr4 & X86_CR4_PAE) || (cs.attr & HV_SEG_L))
+				return -EINVAL;
+			efer |= EFER_LMA;
 		}
 	}
 	v->cr0 = cr0;
 	v->efer = efer;
 	hv_ops->set_control(v);
 	if ((cr0 ^ old) & (X86_CR0_PG | X86_CR0_WP | X86_CR0_PE))
-		flush_guest(v);
+		v->flushed_gen = 0;
 	if (hv_ops->keeps_pdptes && hv_pae_paging(v) &&
 	    ((cr0 ^ old) & (X86_CR0_PG | X86_CR0_CD | X86_CR0_NW)))
 		hv_request(v, HV_REQ_PDPTE);
@@ -85,10 +66,8 @@ int hv_set_cr4(struct hv_vcpu *v, u64 cr4)
 
 	if (cr4 & ~v->vm->cr4_allowed)
 		return -EINVAL;
-	if (v->efer & EFER_LMA) {
-		if (!(cr4 & X86_CR4_PAE) || ((cr4 ^ old) & X86_CR4_LA57))
-			return -EINVAL;
-	}
+	if ((v->efer & EFER_LMA) && (!(cr4 & X86_CR4_PAE) || ((cr4 ^ old) & X86_CR4_LA57)))
+		return -EINVAL;
 	if ((cr4 & X86_CR4_PCIDE) && !(old & X86_CR4_PCIDE) &&
 	    (!(v->efer & EFER_LMA) || (v->cr3 & 0xfff)))
 		return -EINVAL;
@@ -96,7 +75,7 @@ int hv_set_cr4(struct hv_vcpu *v, u64 cr4)
 	hv_ops->set_control(v);
 	if ((cr4 ^ old) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE | X86_CR4_SMEP |
 			   X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57))
-		flush_guest(v);
+		v->flushed_gen = 0;
 	if (hv_ops->keeps_pdptes && hv_pae_paging(v) &&
 	    ((cr4 ^ old) & (X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_SMEP)))
 		hv_request(v, HV_REQ_PDPTE);
@@ -114,15 +93,13 @@ int hv_set_efer(struct hv_vcpu *v, u64 efer)
 	v->efer = (efer & ~(u64)EFER_LMA) | (old & EFER_LMA);
 	hv_ops->set_control(v);
 	if ((efer ^ old) & EFER_NX)
-		flush_guest(v);
+		v->flushed_gen = 0;
 	return 0;
 }
 
 bool hv_canonical(const struct hv_vcpu *v, u64 a)
 {
-	int shift = v->vm->cr4_allowed & X86_CR4_LA57 ? 64 - 57 : 64 - 48;
-
-	return (u64)((s64)(a << shift) >> shift) == a;
+	return hv_sign_extend(a, v->vm->cr4_allowed & X86_CR4_LA57 ? 57 : 48) == a;
 }
 
 static u64 pdpte_clean(const struct hv_vcpu *v, u64 e)
@@ -140,7 +117,7 @@ void hv_pdptes_load(struct hv_vcpu *v)
 
 	if (!hv_pae_paging(v))
 		return;
-	if (hv_guest_read(v->vm, v->cr3 & 0xffffffe0, v->pdpte, sizeof(v->pdpte)))
+	if (hv_guest_read(v->vm, v->cr3 & 0xffffffe0, v->pdpte, sizeof(v->pdpte), false))
 		memset(v->pdpte, 0, sizeof(v->pdpte));
 	for (i = 0; i < 4; i++)
 		v->pdpte[i] = pdpte_clean(v, v->pdpte[i]);
@@ -149,13 +126,11 @@ void hv_pdptes_load(struct hv_vcpu *v)
 
 static bool xcr0_valid(struct hv_vcpu *v, u64 xcr0)
 {
-	const u64 bnd = BIT(3) | BIT(4), avx512 = BIT(5) | BIT(6) | BIT(7);
+	const u64 avx512 = BIT(5) | BIT(6) | BIT(7);
 
 	if (!(xcr0 & BIT(0)) || (xcr0 & ~v->vm->guest_xcr0))
 		return false;
 	if ((xcr0 & BIT(2)) && !(xcr0 & BIT(1)))
-		return false;
-	if ((xcr0 & bnd) && (xcr0 & bnd) != bnd)
 		return false;
 	return !(xcr0 & avx512) || ((xcr0 & avx512) == avx512 && (xcr0 & BIT(2)));
 }
@@ -170,18 +145,10 @@ int hv_set_xcr0(struct hv_vcpu *v, u64 xcr0)
 
 /* ---- reset ---- */
 
-static const u64 reset_dr6 = 0xffff0ff0, reset_dr7 = 0x400;
-
-void hv_vcpu_reset(struct hv_vcpu *v, bool init)
+void hv_segs_reset(struct hv_vcpu *v)
 {
-	u64 cd_nw = v->cr0 & (X86_CR0_CD | X86_CR0_NW);
 	struct hv_segs segs = {};
 	int i;
-
-	memset(&v->regs, 0, sizeof(v->regs));
-	v->regs.rip = 0xfff0;
-	v->regs.rflags = X86_EFLAGS_FIXED;
-	v->regs.gpr[HV_RDX] = hv_cpuid_signature(v->vm);
 
 	for (i = 0; i < HV_SEG_COUNT; i++) {
 		segs.seg[i].limit = 0xffff;
@@ -194,16 +161,23 @@ void hv_vcpu_reset(struct hv_vcpu *v, bool init)
 	segs.seg[HV_TR].attr = HV_SEG_P | 0xb;
 	segs.gdtr.limit = 0xffff;
 	segs.idtr.limit = 0xffff;
+	hv_ops->set_segs(v, &segs);
+}
 
+void hv_vcpu_reset(struct hv_vcpu *v, bool init)
+{
+	u64 cd_nw = v->cr0 & (X86_CR0_CD | X86_CR0_NW);
+
+	memset(&v->regs, 0, sizeof(v->regs));
+	v->regs.rip = 0xfff0;
+	v->regs.rflags = X86_EFLAGS_FIXED;
+	v->regs.gpr[HV_RDX] = hv_cpuid_signature(v->vm);
 	v->cr0 = X86_CR0_ET | (init ? cd_nw : X86_CR0_CD | X86_CR0_NW);
 	v->cr2 = 0;
 	v->cr3 = 0;
 	v->cr4 = 0;
 	v->efer = 0;
-	memset(v->dr, 0, sizeof(v->dr));
-	v->dr6 = reset_dr6;
-	v->dr7 = reset_dr7;
-	v->debugctl = 0;
+	v->debug = (struct hv_debug){ .dr6 = 0xffff0ff0, .dr7 = 0x400 };
 	memset(&v->ev, 0, sizeof(v->ev));
 	atomic_set(&v->nmi_queued, 0);
 	v->pv_unhalt = false;
@@ -219,9 +193,9 @@ void hv_vcpu_reset(struct hv_vcpu *v, bool init)
 		memset(&v->mp, 0, sizeof(v->mp));
 		v->mp.state = v->id ? HV_MP_WAIT_SIPI : HV_MP_RUNNABLE;
 	}
-	hv_ops->set_segs(v, &segs);
+	hv_segs_reset(v);
 	hv_ops->set_control(v);
-	hv_ops->set_debug(v);
+	hv_debug_set(v);
 	hv_ops->set_shadow(v, 0);
 	hv_ops->set_nmi_masked(v, false);
 	if (!init) {
@@ -230,7 +204,7 @@ void hv_vcpu_reset(struct hv_vcpu *v, bool init)
 	}
 	hv_fpu_reset(v, init);
 	hv_lapic_reset(v, init);
-	flush_guest(v);
+	v->flushed_gen = 0;
 }
 
 void hv_vcpu_sipi(struct hv_vcpu *v, u8 vector)
@@ -247,13 +221,13 @@ void hv_vcpu_sipi(struct hv_vcpu *v, u8 vector)
 
 /* ---- out ---- */
 
-int hv_state_get(struct hv_vcpu *v, u64 groups)
+void hv_state_get(struct hv_vcpu *v, u64 groups)
 {
 	/* Only if asked: userspace may hold results there that it has not given us yet. */
 	if (groups & HV_GROUP(HV_GROUP_REGS))
 		memcpy(area(v, HV_GROUP_REGS), &v->regs, sizeof(v->regs));
 	if (likely(groups == HV_GROUP(HV_GROUP_REGS)))
-		return 0;
+		return;
 	if (groups & HV_GROUP(HV_GROUP_SEGS))
 		hv_ops->get_segs(v, area(v, HV_GROUP_SEGS));
 	if (groups & HV_GROUP(HV_GROUP_CONTROL)) {
@@ -272,14 +246,8 @@ int hv_state_get(struct hv_vcpu *v, u64 groups)
 			memcpy(c->pdpte, v->pdpte, sizeof(c->pdpte));
 	}
 	if (groups & HV_GROUP(HV_GROUP_DEBUG)) {
-		struct hv_debug *d = area(v, HV_GROUP_DEBUG);
-
 		hv_ops->get_debug(v);
-		memcpy(d->dr, v->dr, sizeof(d->dr));
-		d->dr6 = v->dr6;
-		d->dr7 = v->dr7;
-		d->debugctl = v->debugctl;
-		d->reserved = 0;
+		memcpy(area(v, HV_GROUP_DEBUG), &v->debug, sizeof(v->debug));
 	}
 	if (groups & HV_GROUP(HV_GROUP_MSRS)) {
 		hv_ops->get_msrs(v);
@@ -304,104 +272,113 @@ int hv_state_get(struct hv_vcpu *v, u64 groups)
 			     groups & HV_GROUP(HV_GROUP_APIC_TIMER) ?
 			     area(v, HV_GROUP_APIC_TIMER) : NULL);
 	if (groups & HV_GROUP(HV_GROUP_XSAVE))
-		return hv_fpu_get(v, area(v, HV_GROUP_XSAVE));
-	return 0;
+		hv_fpu_get(v, area(v, HV_GROUP_XSAVE));
 }
 
 /* ---- in ---- */
 
-static bool seg_valid(const struct hv_seg *s)
+static bool segs_valid(const struct hv_segs *s)
 {
-	return !(s->attr & ~(u32)(HV_SEG_TYPE | HV_SEG_S | HV_SEG_DPL | HV_SEG_P | HV_SEG_AVL |
-				  HV_SEG_L | HV_SEG_DB | HV_SEG_G | HV_SEG_UNUSABLE)) &&
-	       zero(s->reserved, sizeof(s->reserved));
-}
-
-static int segs_valid(const struct hv_segs *s)
-{
+	const u32 attrs = HV_SEG_TYPE | HV_SEG_S | HV_SEG_DPL | HV_SEG_P | HV_SEG_AVL | HV_SEG_L |
+			  HV_SEG_DB | HV_SEG_G | HV_SEG_UNUSABLE;
 	int i;
 
 	for (i = 0; i < HV_SEG_COUNT; i++)
-		if (!seg_valid(&s->seg[i]))
-			return -EINVAL;
-	return zero(s->gdtr.reserved, 6) && zero(s->idtr.reserved, 6) ? 0 : -EINVAL;
+		if ((s->seg[i].attr & ~attrs) ||
+		    !hv_zero(s->seg[i].reserved, sizeof(s->seg[i].reserved)))
+			return false;
+	return hv_zero(s->gdtr.reserved, 6) && hv_zero(s->idtr.reserved, 6);
 }
 
-static int control_valid(struct hv_vcpu *v, const struct hv_control *c)
+static bool control_valid(struct hv_vcpu *v, const struct hv_control *c)
 {
 	struct hv_vm *vm = v->vm;
 	bool lma = c->efer & EFER_LMA;
 
 	if (!cr0_valid(c->cr0) || (c->cr0 & ~(u64)CR0_DEFINED))
-		return -EINVAL;
+		return false;
 	if ((c->cr4 & ~vm->cr4_allowed) || (c->efer & ~(vm->efer_allowed | EFER_LMA)))
-		return -EINVAL;
+		return false;
 	if (lma != ((c->efer & EFER_LME) && (c->cr0 & X86_CR0_PG)))
-		return -EINVAL;
+		return false;
 	if (lma && !(c->cr4 & X86_CR4_PAE))
-		return -EINVAL;
+		return false;
 	if ((c->cr4 & X86_CR4_PCIDE) && !lma)
-		return -EINVAL;
+		return false;
 	if (c->cr8 > 15 || !xcr0_valid(v, c->xcr0))
-		return -EINVAL;
+		return false;
 	/* Bit 63 of CR3 is never kept; above MAXPHYADDR must be zero. */
 	if (lma ? c->cr3 >> vm->gpa_bits : c->cr3 >> 32)
-		return -EINVAL;
-	return zero(c->reserved, sizeof(c->reserved)) ? 0 : -EINVAL;
+		return false;
+	return hv_zero(c->reserved, sizeof(c->reserved));
 }
 
-static int debug_valid(const struct hv_debug *d)
-{
-	return (d->dr6 >> 32) || (d->dr7 >> 32) || d->debugctl || d->reserved ? -EINVAL : 0;
-}
-
-static int msrs_valid(struct hv_vcpu *v, const struct hv_msrs *m)
+static bool msrs_valid(struct hv_vcpu *v, const struct hv_msrs *m)
 {
 	if (!hv_canonical(v, m->lstar) || !hv_canonical(v, m->cstar) ||
 	    !hv_canonical(v, m->kernel_gs_base) || !hv_canonical(v, m->sysenter_esp) ||
 	    !hv_canonical(v, m->sysenter_eip))
-		return -EINVAL;
-	if (!hv_msr_pat_valid(m->pat) || m->xss || (m->tsc_aux >> 32) || (m->sfmask >> 32) ||
-	    (m->spec_ctrl & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD)))
-		return -EINVAL;
-	return zero(m->reserved, sizeof(m->reserved)) ? 0 : -EINVAL;
+		return false;
+	if (!hv_msr_types_valid(m->pat, HV_PAT_TYPES) || m->xss || (m->tsc_aux >> 32) ||
+	    (m->sfmask >> 32) || (m->spec_ctrl & ~HV_SPEC_CTRL))
+		return false;
+	return hv_zero(m->reserved, sizeof(m->reserved));
 }
 
-static int events_valid(const struct hv_events *e)
+static bool events_valid(const struct hv_events *e)
 {
 	if (e->exc_flags & ~(HV_EXC_PENDING | HV_EXC_INJECTED | HV_EXC_ERROR_CODE | HV_EXC_PAYLOAD))
-		return -EINVAL;
+		return false;
 	if ((e->exc_flags & HV_EXC_PENDING) && (e->exc_flags & HV_EXC_INJECTED))
-		return -EINVAL;
+		return false;
 	if (e->exc_flags && (e->exc_vector > 31 || e->exc_vector == 2 ||
 			     !(e->exc_flags & (HV_EXC_PENDING | HV_EXC_INJECTED))))
-		return -EINVAL;
+		return false;
 	if ((e->int_flags & ~(HV_INT_INJECTED | HV_INT_SOFT)) || e->int_flags == HV_INT_SOFT ||
 	    e->int_length > 15)
-		return -EINVAL;
+		return false;
 	/* The CPU takes one event at an entry. */
 	if (!!(e->exc_flags & HV_EXC_INJECTED) + !!(e->int_flags) + !!e->nmi_injected > 1)
-		return -EINVAL;
+		return false;
 	if (e->nmi_injected > 1 || e->nmi_pending > 2 || e->nmi_masked > 1 ||
 	    e->triple_fault > 1 || (e->shadow & ~(HV_SHADOW_STI | HV_SHADOW_MOV_SS)))
-		return -EINVAL;
-	return zero(e->reserved, sizeof(e->reserved)) ? 0 : -EINVAL;
+		return false;
+	return hv_zero(e->reserved, sizeof(e->reserved));
 }
 
-static int mp_valid(const struct hv_mp *m)
+static bool group_valid(struct hv_vcpu *v, int group, const void *p)
 {
-	return m->state > HV_MP_WAIT_SIPI || m->init_latched > 1 || m->sipi_latched > 1 ||
-	       !zero(m->reserved, sizeof(m->reserved)) ? -EINVAL : 0;
+	const struct hv_apic_timer *t = p;
+	const struct hv_clock *c = p;
+	const struct hv_debug *d = p;
+	const struct hv_mp *m = p;
+
+	switch (group) {
+	case HV_GROUP_SEGS:
+		return segs_valid(p);
+	case HV_GROUP_CONTROL:
+		return control_valid(v, p);
+	case HV_GROUP_DEBUG:
+		return !(d->dr6 >> 32) && !(d->dr7 >> 32) && !d->debugctl && !d->reserved;
+	case HV_GROUP_MSRS:
+		return msrs_valid(v, p);
+	case HV_GROUP_EVENTS:
+		return events_valid(p);
+	case HV_GROUP_MP:
+		return m->state <= HV_MP_WAIT_SIPI && m->init_latched <= 1 &&
+		       m->sipi_latched <= 1 && hv_zero(m->reserved, sizeof(m->reserved));
+	case HV_GROUP_CLOCK:
+		return hv_zero(c->reserved, sizeof(c->reserved));
+	case HV_GROUP_APIC_TIMER:
+		return hv_zero(t->reserved, sizeof(t->reserved));
+	}
+	return true;	/* registers are masked, an APIC page too; hv_fpu_set() looks itself */
 }
 
-static int clock_valid(const struct hv_clock *c)
+static void set_regs(struct hv_vcpu *v, const void *src)
 {
-	return zero(c->reserved, sizeof(c->reserved)) ? 0 : -EINVAL;
-}
-
-static int timer_valid(const struct hv_apic_timer *t)
-{
-	return zero(t->reserved, sizeof(t->reserved)) ? 0 : -EINVAL;
+	memcpy(&v->regs, src, sizeof(v->regs));
+	v->regs.rflags = (v->regs.rflags & HV_RFLAGS_ALLOWED) | X86_EFLAGS_FIXED;
 }
 
 static void copy(struct hv_vcpu *v, u64 groups)
@@ -423,8 +400,7 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 #define COPY(g) (v->scratch + hv_host.group[g].offset)
 #define HAS(g) (groups & HV_GROUP(g))
 	if (groups == HV_GROUP(HV_GROUP_REGS)) {
-		memcpy(&v->regs, area(v, HV_GROUP_REGS), sizeof(v->regs));
-		v->regs.rflags = (v->regs.rflags & HV_RFLAGS_ALLOWED) | X86_EFLAGS_FIXED;
+		set_regs(v, area(v, HV_GROUP_REGS));
 		return 0;
 	}
 	if (groups & ~HV_GROUPS_ALL)
@@ -432,36 +408,19 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 	copy(v, groups);
 	c = COPY(HV_GROUP_CONTROL);
 
-	if (HAS(HV_GROUP_SEGS))
-		ret = segs_valid(COPY(HV_GROUP_SEGS));
-	if (!ret && HAS(HV_GROUP_CONTROL))
-		ret = control_valid(v, c);
-	if (!ret && HAS(HV_GROUP_DEBUG))
-		ret = debug_valid(COPY(HV_GROUP_DEBUG));
-	if (!ret && HAS(HV_GROUP_MSRS))
-		ret = msrs_valid(v, COPY(HV_GROUP_MSRS));
-	if (!ret && HAS(HV_GROUP_EVENTS))
-		ret = events_valid(COPY(HV_GROUP_EVENTS));
-	if (!ret && HAS(HV_GROUP_MP))
-		ret = mp_valid(COPY(HV_GROUP_MP));
-	if (!ret && HAS(HV_GROUP_CLOCK))
-		ret = clock_valid(COPY(HV_GROUP_CLOCK));
-	if (!ret && HAS(HV_GROUP_APIC_TIMER))
-		ret = timer_valid(COPY(HV_GROUP_APIC_TIMER));
-	if (!ret && HAS(HV_GROUP_APIC))
-		ret = hv_lapic_check(v, COPY(HV_GROUP_APIC));
+	for (i = 0; i < HV_GROUP_COUNT; i++)
+		if (HAS(i) && !group_valid(v, i, COPY(i)))
+			return -EINVAL;
 	/* These two can refuse, and do so before anything else has changed. */
-	if (!ret && HAS(HV_GROUP_XSAVE))
+	if (HAS(HV_GROUP_XSAVE))
 		ret = hv_fpu_set(v, COPY(HV_GROUP_XSAVE));
 	if (!ret && HAS(HV_GROUP_CONTROL))
 		ret = hv_lapic_set_base(v, c->apic_base, true);
 	if (ret)
 		return ret;
 
-	if (HAS(HV_GROUP_REGS)) {
-		memcpy(&v->regs, COPY(HV_GROUP_REGS), sizeof(v->regs));
-		v->regs.rflags = (v->regs.rflags & HV_RFLAGS_ALLOWED) | X86_EFLAGS_FIXED;
-	}
+	if (HAS(HV_GROUP_REGS))
+		set_regs(v, COPY(HV_GROUP_REGS));
 	if (HAS(HV_GROUP_SEGS))
 		hv_ops->set_segs(v, COPY(HV_GROUP_SEGS));
 	if (HAS(HV_GROUP_CONTROL)) {
@@ -474,19 +433,14 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 		for (i = 0; i < 4; i++)
 			v->pdpte[i] = pdpte_clean(v, c->pdpte[i]);
 		/* Made without them: as if CR3 had just been loaded. */
-		if (hv_ops->keeps_pdptes && zero(c->pdpte, sizeof(c->pdpte)))
+		if (hv_ops->keeps_pdptes && hv_zero(c->pdpte, sizeof(c->pdpte)))
 			hv_request(v, HV_REQ_PDPTE);
 		hv_ops->set_control(v);
-		flush_guest(v);
+		v->flushed_gen = 0;
 	}
 	if (HAS(HV_GROUP_DEBUG)) {
-		const struct hv_debug *d = COPY(HV_GROUP_DEBUG);
-
-		memcpy(v->dr, d->dr, sizeof(v->dr));
-		v->dr6 = d->dr6;
-		v->dr7 = d->dr7;
-		v->debugctl = d->debugctl;
-		hv_ops->set_debug(v);
+		memcpy(&v->debug, COPY(HV_GROUP_DEBUG), sizeof(v->debug));
+		hv_debug_set(v);
 	}
 	if (HAS(HV_GROUP_MSRS)) {
 		memcpy(&v->msrs, COPY(HV_GROUP_MSRS), sizeof(v->msrs));

@@ -2,29 +2,20 @@
 /*
  * hv_timer.c - the local APIC's timer.
  *
- * SDM vol. 3 section 10.5.4 (one-shot, periodic), 10.5.4.1 (TSC deadline).
- * The bus clock is 1 GHz: a count is a nanosecond times the divisor.
+ * SDM vol. 3 section 10.5.4 (one-shot, periodic), 10.5.4.1 (TSC deadline). The bus clock is 1 GHz:
+ * a count is a nanosecond times the divisor.
  *
- * The state is the moment of the next expiry; the hrtimer only makes somebody
- * look.  Its callback, in hard interrupt context, sets a request and kicks, and
- * never restarts itself: the vCPU does, after it has taken the tick.  So a vCPU
- * that does not run costs the host nothing, late ticks become one (the IRR
- * could not hold more), and no guest can make the host spend its time here.
+ * The state is the moment of the next expiry; the hrtimer only makes somebody look.  Its callback,
+ * in hard interrupt context, sets a request and kicks, and never restarts itself: the vCPU does,
+ * after it has taken the tick.  So a vCPU that does not run costs the host nothing, late ticks
+ * become one (the IRR could not hold more), and no guest can make the host spend its time here.
  * While the LVT is masked there is nothing to tell and no hrtimer at all.
  */
-#include <linux/ktime.h>
-#include <linux/math64.h>
-#include <asm/tsc.h>
 #include "hv_lapic.h"
-
-static u32 timer_lvt(const struct hv_lapic *l)
-{
-	return lapic_reg(l, APIC_LVTT);
-}
 
 static int timer_mode(const struct hv_lapic *l)
 {
-	return LVT_TIMER_MODE(timer_lvt(l));
+	return LVT_TIMER_MODE(lapic_reg(l, APIC_LVTT));
 }
 
 /* log2 of the divisor: bits 0, 1 and 3, where 7 means 1. */
@@ -98,7 +89,7 @@ static void timer_arm(struct hv_lapic *l)
 
 	if (!l->deadline && !l->target)
 		return;
-	if (timer_lvt(l) & APIC_LVT_MASKED)
+	if (lapic_reg(l, APIC_LVTT) & APIC_LVT_MASKED)
 		return;
 	if (l->deadline) {
 		/* The host's clock is slewed against the TSC: on a long wait the
@@ -243,22 +234,8 @@ void lapic_timer_get(struct hv_lapic *l, struct hv_apic_timer *t)
 		t->tsc_deadline = l->deadline;
 	if (l->target && l->target <= now)
 		t->pending = 1;
-	if (timer_lvt(l) & APIC_LVT_MASKED)
+	if (lapic_reg(l, APIC_LVTT) & APIC_LVT_MASKED)
 		t->pending = 0;
-}
-
-/* The registers have been replaced: run on from @current_count. */
-void lapic_timer_restore(struct hv_lapic *l, u32 current_count)
-{
-	u64 left = (u64)current_count << divide_shift(lapic_reg(l, APIC_TDCR));
-
-	lapic_timer_stop(l);
-	if (timer_mode(l) == TIMER_DEADLINE)
-		return;
-	l->period = full_period(l);
-	if (left && l->period)
-		l->target = ktime_get_ns() + min(left, l->period);
-	timer_arm(l);
 }
 
 void lapic_timer_set(struct hv_lapic *l, const struct hv_apic_timer *t)
@@ -272,4 +249,14 @@ void lapic_timer_set(struct hv_lapic *l, const struct hv_apic_timer *t)
 	if (t->pending)
 		lapic_local_deliver(l, APIC_LVTT, l->v);
 	timer_arm(l);
+}
+
+/* The registers have been replaced: run on from @current_count. */
+void lapic_timer_restore(struct hv_lapic *l, u32 current_count)
+{
+	struct hv_apic_timer t = {
+		.remaining_ns = (u64)current_count << divide_shift(lapic_reg(l, APIC_TDCR)),
+	};
+
+	lapic_timer_set(l, &t);
 }

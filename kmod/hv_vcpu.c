@@ -2,19 +2,14 @@
 /*
  * hv_vcpu.c - the vCPU file descriptor and the run loop.
  *
- * Two layers.  Outside: HV_RUN holds the vCPU's mutex, a preempt notifier keeps
- * the backend's lazily loaded state right across context switches, and each
- * turn of the loop holds vm->srcu.  Inside: the entry section runs with
- * interrupts off and the guest's FPU state loaded, and goes back into the guest
- * after exits that can be finished there (contract 10).
+ * Two layers.  Outside: HV_RUN holds the vCPU's mutex, a preempt notifier keeps the backend's
+ * lazily loaded state right across context switches, and each turn of the loop holds vm->srcu.
+ * Inside: the entry section runs with interrupts off and the guest's FPU state loaded, and goes
+ * back into the guest after exits that can be finished there (contract 10).
  */
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>
-#include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/sched/signal.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <asm/fpu/api.h>
 #include "hv.h"
@@ -68,6 +63,8 @@ void hv_vm_flush_wait(struct hv_vm *vm)
 
 /* ---- load and put ---- */
 
+static DEFINE_PER_CPU(u64, last_vcpu);	/* hv_vcpu.unique of the last to run there */
+
 /* @waited: the thread was off the CPU, which is what steal time counts. */
 static void vcpu_loaded(struct hv_vcpu *v, bool waited)
 {
@@ -77,6 +74,10 @@ static void vcpu_loaded(struct hv_vcpu *v, bool waited)
 	if (waited || v->cpu != cpu)
 		hv_clock_loaded(v, cpu);
 	WRITE_ONCE(v->cpu, cpu);
+	if (this_cpu_read(last_vcpu) != v->unique) {
+		this_cpu_write(last_vcpu, v->unique);
+		hv_ibpb();
+	}
 }
 
 static void vcpu_sched_in(struct preempt_notifier *n, int cpu)
@@ -147,7 +148,10 @@ static int vcpu_section(struct hv_vcpu *v)
 		if (ret != HV_ENTER)
 			break;
 		trace_hv_entry(v);
+		v->insn.avail = 0;
+		v->next_rip = 0;
 		hv_ops->enter(v);
+		hv_guest_ran();
 		v->stat[HV_STAT_EXITS]++;
 		ret = hv_ops->fast_exit(v);
 		if (ret != HV_ENTER)
@@ -215,7 +219,7 @@ bool hv_vcpu_runnable(struct hv_vcpu *v)
 		return true;
 	if (!(v->regs.rflags & X86_EFLAGS_IF))
 		return false;
-	return hv_lapic_has_irq(v) ||
+	return hv_lapic_pending(v) >= 0 ||
 	       (READ_ONCE(v->vm->intr_line) && hv_lapic_extint_ok(v));
 }
 
@@ -271,6 +275,13 @@ static int vcpu_loop(struct hv_vcpu *v)
 
 /* ---- HV_RUN ---- */
 
+static void vcpu_retire(struct hv_vcpu *v, u32 retire)
+{
+	hv_retire(v, retire == HV_RETIRE_RIP ? READ_ONCE(v->run->retire_rip)
+					     : v->regs.rip + retire);
+	v->run->retire = 0;
+}
+
 static int vcpu_run(struct hv_vcpu *v)
 {
 	struct hv_run *run = v->run;
@@ -291,11 +302,8 @@ static int vcpu_run(struct hv_vcpu *v)
 		}
 		run->dirty = 0;
 	}
-	if (retire) {
-		hv_retire(v, retire == HV_RETIRE_RIP ? READ_ONCE(run->retire_rip)
-						     : v->regs.rip + retire);
-		run->retire = 0;
-	}
+	if (retire)
+		vcpu_retire(v, retire);
 	v->exit_groups = 0;
 	if (unlikely(v->eoi_owed)) {
 		v->eoi_owed = false;
@@ -334,15 +342,10 @@ static int vcpu_state(struct hv_vcpu *v, void __user *p, bool set)
 	} else {
 		ret = hv_state_set(v, args.groups);
 		retire = READ_ONCE(run->retire);
-		if (!ret && retire) {
-			if (retire > 15 && retire != HV_RETIRE_RIP) {
-				ret = -EINVAL;
-			} else {
-				hv_retire(v, retire == HV_RETIRE_RIP ? READ_ONCE(run->retire_rip)
-								     : v->regs.rip + retire);
-				run->retire = 0;
-			}
-		}
+		if (!ret && retire > 15 && retire != HV_RETIRE_RIP)
+			ret = -EINVAL;
+		if (!ret && retire)
+			vcpu_retire(v, retire);
 		if (!ret)
 			WRITE_ONCE(run->dirty, READ_ONCE(run->dirty) & ~args.groups);
 	}
@@ -422,7 +425,8 @@ static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 	/* Contract 7: a child of the vmm must not see it. */
 	hv_vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
 	for (i = 0; i < n; i++) {
-		ret = vm_insert_page(vma, vma->vm_start + i * PAGE_SIZE, v->run_pages[i]);
+		ret = vm_insert_page(vma, vma->vm_start + i * PAGE_SIZE,
+				     vmalloc_to_page((void *)v->run + i * PAGE_SIZE));
 		if (ret)
 			return ret;
 	}
@@ -445,53 +449,21 @@ static const struct file_operations vcpu_fops = {
 	.llseek = noop_llseek,
 };
 
-static int run_area_create(struct hv_vcpu *v)
-{
-	unsigned int n = hv_host.run_size >> PAGE_SHIFT, i;
-
-	v->run_pages = hv_alloc(n * sizeof(*v->run_pages));
-	if (!v->run_pages)
-		return -ENOMEM;
-	for (i = 0; i < n; i++) {
-		v->run_pages[i] = alloc_page(HV_GFP_MAPPED | __GFP_ZERO);
-		if (!v->run_pages[i])
-			return -ENOMEM;
-	}
-	v->run = vmap(v->run_pages, n, VM_MAP, PAGE_KERNEL);
-	v->scratch = hv_alloc(hv_host.run_size);
-	return v->run && v->scratch ? 0 : -ENOMEM;
-}
-
-static void run_area_destroy(struct hv_vcpu *v)
-{
-	unsigned int n = hv_host.run_size >> PAGE_SHIFT, i;
-
-	if (v->run)
-		vunmap(v->run);
-	for (i = 0; v->run_pages && i < n; i++)
-		if (v->run_pages[i])
-			__free_page(v->run_pages[i]);
-	hv_free(v->run_pages);
-	hv_free(v->scratch);
-}
-
-static void vcpu_free(struct hv_vcpu *v)
-{
-	run_area_destroy(v);
-	hv_free(v);
-	atomic_dec(&hv_count_vcpus);
-}
-
+/* Of one that was never finished, too. */
 void hv_vcpu_destroy(struct hv_vcpu *v)
 {
 	hv_lapic_destroy(v);
 	hv_ops->vcpu_destroy(v);
-	hv_fpu_destroy(v);
-	vcpu_free(v);
+	vfree(v->run);
+	hv_free(v->xsave);
+	hv_free(v->scratch);
+	hv_free(v);
+	atomic_dec(&hv_count_vcpus);
 }
 
 int hv_vcpu_create(struct hv_vm *vm, u32 id)
 {
+	static atomic64_t unique;
 	struct hv_vcpu *v;
 	int ret;
 
@@ -503,49 +475,37 @@ int hv_vcpu_create(struct hv_vm *vm, u32 id)
 	atomic_inc(&hv_count_vcpus);
 	v->vm = vm;
 	v->id = id;
+	v->unique = atomic64_inc_return(&unique);
 	v->cpu = -1;
 	v->eoi_vector = -1;
 	mutex_init(&v->mutex);
 	rcuwait_init(&v->wait);
 	preempt_notifier_init(&v->notifier, &vcpu_preempt_ops);
 
-	ret = run_area_create(v);
-	if (ret)
-		goto out_free;
-	ret = hv_fpu_create(v);
-	if (ret)
-		goto out_free;
-	ret = hv_ops->vcpu_create(v);
-	if (ret)
-		goto out_fpu;
-	ret = hv_lapic_create(v);
-	if (ret)
-		goto out_backend;
+	v->run = __vmalloc(hv_host.run_size, HV_GFP_MAPPED | __GFP_ZERO);
+	v->scratch = hv_alloc(hv_host.run_size);
+	/* kmalloc aligns powers of two to their size; XSAVE wants 64 bytes. */
+	v->xsave = hv_alloc(roundup_pow_of_two(hv_host.xsave_size));
+	ret = v->run && v->scratch && v->xsave ? 0 : -ENOMEM;
+	if (!ret)
+		ret = hv_ops->vcpu_create(v);
+	if (!ret)
+		ret = hv_lapic_create(v);
+	if (ret) {
+		hv_vcpu_destroy(v);
+		return ret;
+	}
 	vcpu_load(v);
 	hv_vcpu_reset(v, false);
 	vcpu_put(v);
 
-	hv_vm_get(vm);
-	/* The map wants to see it, so does delivery. */
+	refcount_inc(&vm->users);
+	/* Delivery wants to see it: its APIC is in the map since the reset. */
 	smp_store_release(&vm->vcpu[id], v);
 	smp_store_release(&vm->nvcpus, vm->nvcpus + 1);
-	ret = hv_irq_map_update(vm);
-	if (ret)
-		goto out_unpublish;
 	ret = anon_inode_getfd("hv-vcpu", &vcpu_fops, v, O_RDWR | O_CLOEXEC);
-	if (ret < 0)
-		goto out_unpublish;
-	return ret;
-
-out_unpublish:
 	/* Somebody may have looked it up: it stays, without an fd, until the VM goes. */
-	hv_vm_put(vm);
-	return ret;
-out_backend:
-	hv_ops->vcpu_destroy(v);
-out_fpu:
-	hv_fpu_destroy(v);
-out_free:
-	vcpu_free(v);
+	if (ret < 0)
+		hv_vm_put(vm);
 	return ret;
 }

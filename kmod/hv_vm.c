@@ -9,15 +9,8 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/module.h>
-#include <linux/sched/mm.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
+#include <linux/nospec.h>
 #include "hv.h"
-
-void hv_vm_get(struct hv_vm *vm)
-{
-	refcount_inc(&vm->users);
-}
 
 static void vm_destroy(struct hv_vm *vm)
 {
@@ -31,11 +24,8 @@ static void vm_destroy(struct hv_vm *vm)
 	for (i = 0; i < HV_MAX_VCPUS; i++)
 		if (vm->vcpu[i])
 			hv_vcpu_destroy(vm->vcpu[i]);
-	hv_irq_map_destroy(vm);
 	hv_slots_destroy(vm);
 	hv_hw_put();
-	if (vm->kvm_file)
-		fput(vm->kvm_file);
 	cleanup_srcu_struct(&vm->srcu);
 	mmdrop(vm->mm);
 	hv_free(vm->cpuid);
@@ -60,74 +50,68 @@ void hv_vm_kick_all(struct hv_vm *vm, int req)
 	}
 }
 
-/* ---- ioctls ---- */
+/* ---- ioctls: each struct begins with its size, which vm_ioctl() has checked ---- */
 
-/* Copies an argument struct that begins with its size. */
-#define GET_ARGS(args, p)							\
-	(copy_from_user(&(args), (p), sizeof(args)) ? -EFAULT :			\
-	 (args).size != sizeof(args) ? -EINVAL : 0)
+union vm_args {
+	u32 size;
+	struct hv_create_vcpu vcpu;
+	struct hv_cpuid cpuid;
+	struct hv_set_slots slots;
+	struct hv_prefault prefault;
+	struct hv_get_dirty dirty;
+	struct hv_kick kick;
+	struct hv_msi msi;
+	struct hv_line line;
+	struct hv_irqfd irqfd;
+	struct hv_doorbell doorbell;
+	struct hv_stats stats;
+	struct hv_vm_clock clock;
+};
 
-static int vm_set_slots(struct hv_vm *vm, void __user *p)
+static int vm_set_slots(struct hv_vm *vm, union vm_args *a)
 {
-	struct hv_set_slots args;
+	struct hv_set_slots *args = &a->slots;
 	struct hv_slot *list;
-	int ret = GET_ARGS(args, p);
+	int ret = -EFAULT;
 
-	if (ret)
-		return ret;
-	if (!args.count || args.count > 2 * HV_MAX_SLOTS || args.reserved[0] || args.reserved[1])
+	if (!args->count || args->count > 2 * HV_MAX_SLOTS ||
+	    !hv_zero(args->reserved, sizeof(args->reserved)))
 		return -EINVAL;
-	list = hv_alloc(sizeof(*list) * args.count);
+	list = hv_alloc(sizeof(*list) * args->count);
 	if (!list)
 		return -ENOMEM;
-	if (copy_from_user(list, u64_to_user_ptr(args.slots), sizeof(*list) * args.count)) {
-		ret = -EFAULT;
-	} else {
-		mutex_lock(&vm->lock);
-		ret = hv_slots_set(vm, list, args.count);
-		mutex_unlock(&vm->lock);
-	}
+	if (!copy_from_user(list, u64_to_user_ptr(args->slots), sizeof(*list) * args->count))
+		ret = hv_slots_set(vm, list, args->count);
 	hv_free(list);
 	return ret;
 }
 
-static int vm_set_cpuid(struct hv_vm *vm, void __user *p)
+static int vm_set_cpuid(struct hv_vm *vm, union vm_args *a)
 {
-	struct hv_cpuid args;
+	struct hv_cpuid *args = &a->cpuid;
 	struct hv_cpuid_entry *e;
-	int ret = GET_ARGS(args, p);
+	int ret = -EFAULT;
 
-	if (ret)
-		return ret;
-	if (!args.count || args.count > HV_MAX_CPUID || args.reserved[0] || args.reserved[1])
+	if (!args->count || args->count > HV_MAX_CPUID || args->reserved[0] || args->reserved[1])
 		return -EINVAL;
-	e = hv_alloc(sizeof(*e) * args.count);
+	e = hv_alloc(sizeof(*e) * args->count);
 	if (!e)
 		return -ENOMEM;
-	if (copy_from_user(e, u64_to_user_ptr(args.entries), sizeof(*e) * args.count)) {
-		ret = -EFAULT;
-	} else {
-		mutex_lock(&vm->lock);
-		ret = vm->nvcpus ? -EBUSY : hv_cpuid_set(vm, e, args.count);
-		mutex_unlock(&vm->lock);
-	}
+	if (!copy_from_user(e, u64_to_user_ptr(args->entries), sizeof(*e) * args->count))
+		ret = vm->nvcpus ? -EBUSY : hv_cpuid_set(vm, e, args->count);
 	hv_free(e);
 	return ret;
 }
 
-static int vm_kick(struct hv_vm *vm, void __user *p)
+static int vm_kick(struct hv_vm *vm, union vm_args *a)
 {
-	struct hv_kick args;
 	struct hv_vcpu *v;
-	int ret = GET_ARGS(args, p);
 
-	if (ret)
-		return ret;
-	if (args.vcpu == HV_KICK_ALL) {
+	if (a->kick.vcpu == HV_KICK_ALL) {
 		hv_vm_kick_all(vm, HV_REQ_KICK);
 		return 0;
 	}
-	v = hv_vm_vcpu(vm, args.vcpu);
+	v = hv_vm_vcpu(vm, a->kick.vcpu);
 	if (!v)
 		return -ENOENT;
 	hv_request(v, HV_REQ_KICK);
@@ -135,219 +119,167 @@ static int vm_kick(struct hv_vm *vm, void __user *p)
 	return 0;
 }
 
-static int vm_get_stats(struct hv_vm *vm, struct hv_stats __user *p)
+static int vm_get_stats(struct hv_vm *vm, union vm_args *a)
 {
 	/* Gauges and events that belong to the VM, not to a vCPU. */
 	const u64 vm_only = HV_GROUP(HV_STAT_MAPPED_4K) | HV_GROUP(HV_STAT_MAPPED_2M) |
 			    HV_GROUP(HV_STAT_MAPPED_1G) | HV_GROUP(HV_STAT_TABLE_PAGES) |
 			    HV_GROUP(HV_STAT_INVALIDATIONS) | HV_GROUP(HV_STAT_IRQFD) |
 			    HV_GROUP(HV_STAT_MSI);
-	struct hv_stats *s;
+	struct hv_stats *s = &a->stats;
 	struct hv_vcpu *v;
-	u32 size, id;
-	int i, n, ret = 0;
+	int i, n;
 
-	if (get_user(size, &p->size) || get_user(id, &p->vcpu))
-		return -EFAULT;
-	if (size != sizeof(*s))
-		return -EINVAL;
-	s = hv_alloc(sizeof(*s));
-	if (!s)
-		return -ENOMEM;
-	s->size = size;
-	s->vcpu = id;
+	memset(s->counter, 0, sizeof(s->counter));
 	s->valid = HV_GROUP(HV_STAT_COUNT) - 1;
-	if (id == HV_STATS_VM) {
+	if (s->vcpu != HV_STATS_VM) {
+		v = hv_vm_vcpu(vm, s->vcpu);
+		if (!v)
+			return -ENOENT;
 		for (n = 0; n < HV_STAT_COUNT; n++)
-			s->counter[n] = atomic64_read(&vm->stat[n]);
-		hv_for_each_vcpu(i, v, vm)
-			for (n = 0; n < HV_STAT_COUNT; n++)
-				s->counter[n] += READ_ONCE(v->stat[n]);
-		spin_lock(&vm->mmu.lock);
-		for (i = 0; i < 3; i++)
-			s->counter[HV_STAT_MAPPED_4K + i] = vm->mmu.leaves[i];
-		s->counter[HV_STAT_TABLE_PAGES] = vm->mmu.table_pages;
-		spin_unlock(&vm->mmu.lock);
-	} else {
-		v = hv_vm_vcpu(vm, id);
-		if (v)
-			for (n = 0; n < HV_STAT_COUNT; n++)
-				s->counter[n] = READ_ONCE(v->stat[n]);
-		else
-			ret = -ENOENT;
+			s->counter[n] = READ_ONCE(v->stat[n]);
 		s->valid &= ~vm_only;
+		return 0;
 	}
-	if (!ret && copy_to_user(p, s, sizeof(*s)))
-		ret = -EFAULT;
-	hv_free(s);
-	return ret;
-}
-
-static int vm_create_vcpu(struct hv_vm *vm, void __user *p)
-{
-	struct hv_create_vcpu args;
-	int ret = GET_ARGS(args, p);
-
-	if (ret)
-		return ret;
-	if (args.id >= HV_MAX_VCPUS || args.reserved[0] || args.reserved[1])
-		return -EINVAL;
-	mutex_lock(&vm->lock);
-	ret = vm->cpuid ? hv_vcpu_create(vm, args.id) : -ENODATA;
-	mutex_unlock(&vm->lock);
-	return ret;
-}
-
-static int vm_prefault(struct hv_vm *vm, void __user *p)
-{
-	struct hv_prefault args;
-	int ret = GET_ARGS(args, p), idx;
-
-	if (ret)
-		return ret;
-	if ((args.flags & ~HV_ACCESS_WRITE) || args.reserved)
-		return -EINVAL;
-	idx = srcu_read_lock(&vm->srcu);
-	ret = hv_mmu_prefault(vm, &args);
-	srcu_read_unlock(&vm->srcu, idx);
-	if (copy_to_user(p, &args, sizeof(args)))
-		return -EFAULT;
-	return ret;
-}
-
-static int vm_get_dirty(struct hv_vm *vm, void __user *p)
-{
-	struct hv_get_dirty args;
-	int ret = GET_ARGS(args, p);
-
-	if (ret)
-		return ret;
-	if ((args.flags & ~HV_DIRTY_CLEAR) || args.reserved)
-		return -EINVAL;
-	mutex_lock(&vm->lock);
-	ret = hv_slots_get_dirty(vm, &args);
-	mutex_unlock(&vm->lock);
-	return ret;
-}
-
-static int vm_send_msi(struct hv_vm *vm, void __user *p)
-{
-	struct hv_msi args;
-	int ret = GET_ARGS(args, p);
-
-	if (ret)
-		return ret;
-	if (args.flags || args.reserved)
-		return -EINVAL;
-	return hv_irq_msi(vm, args.address, args.data);
-}
-
-static int vm_set_line(struct hv_vm *vm, void __user *p)
-{
-	struct hv_line args;
-	int ret = GET_ARGS(args, p);
-
-	if (ret)
-		return ret;
-	if (args.line != HV_LINE_INTR || args.level > 1 || args.reserved)
-		return -EINVAL;
-	hv_irq_set_line(vm, args.level);
+	for (n = 0; n < HV_STAT_COUNT; n++)
+		s->counter[n] = atomic64_read(&vm->stat[n]);
+	hv_for_each_vcpu(i, v, vm)
+		for (n = 0; n < HV_STAT_COUNT; n++)
+			s->counter[n] += READ_ONCE(v->stat[n]);
+	spin_lock(&vm->mmu.lock);
+	for (i = 0; i < 3; i++)
+		s->counter[HV_STAT_MAPPED_4K + i] = vm->mmu.leaves[i];
+	s->counter[HV_STAT_TABLE_PAGES] = vm->mmu.table_pages;
+	spin_unlock(&vm->mmu.lock);
 	return 0;
 }
 
-static int vm_irqfd(struct hv_vm *vm, void __user *p)
+static int vm_create_vcpu(struct hv_vm *vm, union vm_args *a)
 {
-	struct hv_irqfd args;
-	int ret = GET_ARGS(args, p);
-
-	if (ret)
-		return ret;
-	if (args.op > HV_IRQFD_DEASSIGN || (args.flags & ~HV_IRQFD_MASKED) || args.reserved)
+	if (a->vcpu.id >= HV_MAX_VCPUS || a->vcpu.reserved[0] || a->vcpu.reserved[1])
 		return -EINVAL;
-	mutex_lock(&vm->lock);
-	ret = hv_irqfd(vm, &args);
-	mutex_unlock(&vm->lock);
-	if (!ret && copy_to_user(p, &args, sizeof(args)))
-		ret = -EFAULT;
+	return vm->cpuid ? hv_vcpu_create(vm, a->vcpu.id) : -ENODATA;
+}
+
+static int vm_prefault(struct hv_vm *vm, union vm_args *a)
+{
+	int ret, idx;
+
+	if ((a->prefault.flags & ~HV_ACCESS_WRITE) || a->prefault.reserved)
+		return -EINVAL;
+	idx = srcu_read_lock(&vm->srcu);
+	ret = hv_mmu_prefault(vm, &a->prefault);
+	srcu_read_unlock(&vm->srcu, idx);
 	return ret;
 }
 
-static int vm_doorbell(struct hv_vm *vm, void __user *p)
+static int vm_get_dirty(struct hv_vm *vm, union vm_args *a)
 {
-	struct hv_doorbell args;
-	int ret = GET_ARGS(args, p);
-
-	if (ret)
-		return ret;
-	if ((args.flags & ~(HV_DOORBELL_PORT | HV_DOORBELL_MATCH | HV_DOORBELL_REMOVE)) ||
-	    args.reserved)
+	if ((a->dirty.flags & ~HV_DIRTY_CLEAR) || a->dirty.reserved)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
-	ret = hv_doorbell_set(vm, &args);
-	mutex_unlock(&vm->lock);
-	return ret;
+	return hv_slots_get_dirty(vm, &a->dirty);
 }
 
-static int vm_clock(struct hv_vm *vm, void __user *p, bool set)
+static int vm_send_msi(struct hv_vm *vm, union vm_args *a)
 {
-	struct hv_vm_clock args;
-	int ret = GET_ARGS(args, p);
-
-	if (ret)
-		return ret;
-	if (args.reserved[0] || args.reserved[1] || args.reserved[2])
+	if (a->msi.flags || a->msi.reserved)
 		return -EINVAL;
-	if (set) {
-		if (!args.flags || (args.flags & ~(HV_CLOCK_SET_TSC | HV_CLOCK_SET_NS)))
-			return -EINVAL;
-		mutex_lock(&vm->lock);
-		ret = hv_clock_set(vm, &args);
-		mutex_unlock(&vm->lock);
-		return ret;
-	}
-	if (args.flags)
-		return -EINVAL;
-	hv_clock_get(vm, &args);
-	return copy_to_user(p, &args, sizeof(args)) ? -EFAULT : 0;
+	return hv_irq_msi(vm, a->msi.address, a->msi.data);
 }
+
+static int vm_set_line(struct hv_vm *vm, union vm_args *a)
+{
+	if (a->line.line != HV_LINE_INTR || a->line.level > 1 || a->line.reserved)
+		return -EINVAL;
+	hv_irq_set_line(vm, a->line.level);
+	return 0;
+}
+
+static int vm_irqfd(struct hv_vm *vm, union vm_args *a)
+{
+	if (a->irqfd.op > HV_IRQFD_DEASSIGN || (a->irqfd.flags & ~HV_IRQFD_MASKED) ||
+	    a->irqfd.reserved)
+		return -EINVAL;
+	return hv_irqfd(vm, &a->irqfd);
+}
+
+static int vm_doorbell(struct hv_vm *vm, union vm_args *a)
+{
+	const u32 flags = HV_DOORBELL_PORT | HV_DOORBELL_MATCH | HV_DOORBELL_REMOVE;
+
+	if ((a->doorbell.flags & ~flags) || a->doorbell.reserved)
+		return -EINVAL;
+	return hv_doorbell_set(vm, &a->doorbell);
+}
+
+static int vm_get_clock(struct hv_vm *vm, union vm_args *a)
+{
+	struct hv_vm_clock *c = &a->clock;
+
+	if (c->flags || !hv_zero(c->reserved, sizeof(c->reserved)))
+		return -EINVAL;
+	hv_clock_get(vm, c);
+	return 0;
+}
+
+static int vm_set_clock(struct hv_vm *vm, union vm_args *a)
+{
+	struct hv_vm_clock *c = &a->clock;
+
+	if (!c->flags || (c->flags & ~(HV_CLOCK_SET_TSC | HV_CLOCK_SET_NS)) ||
+	    !hv_zero(c->reserved, sizeof(c->reserved)))
+		return -EINVAL;
+	return hv_clock_set(vm, c);
+}
+
+static const struct {
+	unsigned int cmd;
+	bool lock;			/* under vm->lock */
+	int (*call)(struct hv_vm *vm, union vm_args *a);
+} vm_calls[] = {
+#define VM_CALL(cmd, lock, call) [_IOC_NR(cmd) - 0x20] = { cmd, lock, call }
+	VM_CALL(HV_CREATE_VCPU, true, vm_create_vcpu),
+	VM_CALL(HV_SET_CPUID, true, vm_set_cpuid),
+	VM_CALL(HV_SET_SLOTS, true, vm_set_slots),
+	VM_CALL(HV_PREFAULT, false, vm_prefault),
+	VM_CALL(HV_GET_DIRTY, true, vm_get_dirty),
+	VM_CALL(HV_KICK, false, vm_kick),
+	VM_CALL(HV_SEND_MSI, false, vm_send_msi),
+	VM_CALL(HV_SET_LINE, false, vm_set_line),
+	VM_CALL(HV_SET_IRQFD, true, vm_irqfd),
+	VM_CALL(HV_SET_DOORBELL, true, vm_doorbell),
+	VM_CALL(HV_GET_STATS, false, vm_get_stats),
+	VM_CALL(HV_GET_CLOCK, false, vm_get_clock),
+	VM_CALL(HV_SET_CLOCK, true, vm_set_clock),
+};
 
 static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct hv_vm *vm = file->private_data;
-	void __user *p = (void __user *)arg;
+	u32 size = _IOC_SIZE(cmd), nr = _IOC_NR(cmd) - 0x20;
+	union vm_args args;
+	long ret;
 
 	if (current->mm != vm->mm || READ_ONCE(vm->dead))
 		return -EIO;
-
-	switch (cmd) {
-	case HV_KICK:
-		return vm_kick(vm, p);
-	case HV_SEND_MSI:
-		return vm_send_msi(vm, p);
-	case HV_SET_LINE:
-		return vm_set_line(vm, p);
-	case HV_CREATE_VCPU:
-		return vm_create_vcpu(vm, p);
-	case HV_SET_CPUID:
-		return vm_set_cpuid(vm, p);
-	case HV_SET_SLOTS:
-		return vm_set_slots(vm, p);
-	case HV_PREFAULT:
-		return vm_prefault(vm, p);
-	case HV_GET_DIRTY:
-		return vm_get_dirty(vm, p);
-	case HV_SET_IRQFD:
-		return vm_irqfd(vm, p);
-	case HV_SET_DOORBELL:
-		return vm_doorbell(vm, p);
-	case HV_GET_STATS:
-		return vm_get_stats(vm, p);
-	case HV_GET_CLOCK:
-		return vm_clock(vm, p, false);
-	case HV_SET_CLOCK:
-		return vm_clock(vm, p, true);
-	}
-	return -ENOTTY;
+	if (nr >= ARRAY_SIZE(vm_calls))
+		return -ENOTTY;
+	nr = array_index_nospec(nr, ARRAY_SIZE(vm_calls));
+	if (vm_calls[nr].cmd != cmd)
+		return -ENOTTY;
+	if (copy_from_user(&args, (void __user *)arg, size))
+		return -EFAULT;
+	if (args.size != size)
+		return -EINVAL;
+	if (vm_calls[nr].lock)
+		mutex_lock(&vm->lock);
+	ret = vm_calls[nr].call(vm, &args);
+	if (vm_calls[nr].lock)
+		mutex_unlock(&vm->lock);
+	/* With an error too: HV_PREFAULT says how far it came. */
+	if ((_IOC_DIR(cmd) & _IOC_READ) && copy_to_user((void __user *)arg, &args, size))
+		ret = -EFAULT;
+	return ret;
 }
 
 static int vm_release(struct inode *inode, struct file *file)
@@ -369,16 +301,14 @@ static const struct file_operations vm_fops = {
 
 long hv_vm_create(const struct hv_create_vm *args)
 {
-	struct file *kvm_file = NULL;
 	struct hv_vm *vm;
 	int ret;
 
 	if (args->features & ~hv_host.features)
 		return -EOPNOTSUPP;
-	if (args->kvm_fd != -1) {
-		/* For borrow mode (contract 8); all there is yet is own mode. */
+	/* For borrow mode (contract 8); all there is yet is own mode. */
+	if (args->kvm_fd != -1)
 		return -EINVAL;
-	}
 	vm = hv_alloc(sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
@@ -388,14 +318,13 @@ long hv_vm_create(const struct hv_create_vm *args)
 	spin_lock_init(&vm->irqfd_lock);
 	spin_lock_init(&vm->clock_lock);
 	INIT_LIST_HEAD(&vm->irqfds);
-	vm->features = args->features;
 	vm->mm = current->mm;
 	mmgrab(vm->mm);
 
 	ret = init_srcu_struct(&vm->srcu);
 	if (ret)
 		goto out_free;
-	ret = hv_hw_get(kvm_file);
+	ret = hv_hw_get();
 	if (ret)
 		goto out_srcu;
 	ret = hv_slots_init(vm);

@@ -1,44 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hv_walk.c - read-only walk of the guest's page tables, and the bytes at RIP
- * (contract 4; APM vol. 2, chapter 5; SDM vol. 3, chapter 4).
+ * hv_walk.c - read-only walk of the guest's page tables, and the bytes at RIP (contract 4; APM
+ * vol. 2, chapter 5; SDM vol. 3, chapter 4).
  *
- * Sets no A or D bit and caches nothing.  The fetch path runs on every exit of
- * a CPU that does not tell the next RIP, so the walk is one pass of loads: no
- * allocation, no table of modes.
+ * Sets no A or D bit and caches nothing.  The fetch path runs on every exit of a CPU that does not
+ * tell the next RIP, so the walk is one pass of loads: no allocation, no table of modes.
  *
- * Protection keys are not checked: they do not apply to fetches, and data is
- * accessed here only at addresses that the CPU has translated already.
+ * Only for fetches, to which neither write protection nor protection keys apply.
  */
-#include <linux/kernel.h>
 #include <linux/nospec.h>
-#include <linux/uaccess.h>
-#include <asm/processor-flags.h>
+#include <asm/trap_pf.h>
 #include "hv.h"
-#include "hv_decode.h"
-
-#define VEC_GP		13
 
 #define PT_P		(1ULL << 0)
-#define PT_W		(1ULL << 1)
 #define PT_U		(1ULL << 2)
 #define PT_PS		(1ULL << 7)
 #define PT_NX		(1ULL << 63)
 #define PT_ADDR		0x000ffffffffff000ULL
-
-/* #PF error code */
-#define PFEC_P		(1u << 0)
-#define PFEC_W		(1u << 1)
-#define PFEC_U		(1u << 2)
-#define PFEC_RSVD		(1u << 3)
-#define PFEC_I		(1u << 4)
 
 #define WALK_FAULT	1		/* *err holds P and RSVD */
 
 struct walk {
 	struct hv_vm *vm;
 	u64 gva;
-	u64 perm;			/* W and U that every level grants */
+	u64 perm;			/* U that every level grants */
 	u64 nx;				/* NX that any level sets */
 	u64 gpa;
 	u64 rsvd;			/* bits no entry of 8 bytes may have */
@@ -46,33 +31,22 @@ struct walk {
 	bool atomic;
 };
 
-static __always_inline int read_entry(const struct walk *w, u64 gpa, u64 *e)
+static int read_entry(const struct walk *w, u64 gpa, u64 *e, size_t size)
 {
-	if (w->atomic)
-		return hv_guest_read_u64_atomic(w->vm, gpa, e) ? -EAGAIN : 0;
-	return hv_guest_read(w->vm, gpa, e, sizeof(*e)) ? -ENXIO : 0;
-}
-
-static int read_entry32(const struct walk *w, u64 gpa, u64 *e)
-{
-	u32 val;
-
-	if (w->atomic ? hv_guest_read_atomic(w->vm, gpa, &val, sizeof(val))
-		      : hv_guest_read(w->vm, gpa, &val, sizeof(val)))
+	if (hv_guest_read_entry(w->vm, gpa, e, size, w->atomic))
 		return w->atomic ? -EAGAIN : -ENXIO;
-	*e = val;
 	return 0;
 }
 
 /* Tables of 512 entries from @level down to 1; the tail of PAE as well. */
-static __always_inline int walk_levels(struct walk *w, u64 table, int level)
+static int walk_levels(struct walk *w, u64 table, int level)
 {
 	u64 e, offset, rsvd;
 	int shift, ret;
 
 	for (;; level--) {
 		shift = 12 + 9 * (level - 1);
-		ret = read_entry(w, (table & PT_ADDR) + ((w->gva >> shift) & 511) * 8, &e);
+		ret = read_entry(w, (table & PT_ADDR) + ((w->gva >> shift) & 511) * 8, &e, 8);
 		if (unlikely(ret))
 			return ret;
 		if (unlikely(!(e & PT_P))) {
@@ -97,7 +71,7 @@ static __always_inline int walk_levels(struct walk *w, u64 table, int level)
 	}
 	if (likely(!(e & rsvd)))
 		return 0;
-	w->err = PFEC_P | PFEC_RSVD;
+	w->err = X86_PF_PROT | X86_PF_RSVD;
 	return WALK_FAULT;
 }
 
@@ -110,13 +84,13 @@ static int walk_pae(struct walk *w, u64 cr3)
 	u64 e, rsvd = w->rsvd | PT_NX;
 	int ret;
 
-	ret = read_entry(w, (cr3 & 0xffffffe0) + ((w->gva >> 30) & 3) * 8, &e);
+	ret = read_entry(w, (cr3 & 0xffffffe0) + ((w->gva >> 30) & 3) * 8, &e, 8);
 	if (ret)
 		return ret;
 	w->err = 0;
 	if (!(e & PT_P))
 		return WALK_FAULT;
-	w->err = PFEC_P | PFEC_RSVD;
+	w->err = X86_PF_PROT | X86_PF_RSVD;
 	if (e & rsvd)
 		return WALK_FAULT;
 	/* Bits 62:52 of PAE entries are reserved, those of long mode are not. */
@@ -129,7 +103,7 @@ static int walk_32(struct walk *w, u64 cr3, bool pse, int gpa_bits)
 	u64 e, high;
 	int ret;
 
-	ret = read_entry32(w, (cr3 & 0xfffff000) + ((w->gva >> 22) & 1023) * 4, &e);
+	ret = read_entry(w, (cr3 & 0xfffff000) + ((w->gva >> 22) & 1023) * 4, &e, 4);
 	if (ret)
 		return ret;
 	w->err = 0;
@@ -139,13 +113,13 @@ static int walk_32(struct walk *w, u64 cr3, bool pse, int gpa_bits)
 	if (pse && (e & PT_PS)) {
 		/* PSE-36: bits 20:13 are address bits 39:32. */
 		high = (e >> 13 & 0xff) << 32;
-		w->err = PFEC_P | PFEC_RSVD;
+		w->err = X86_PF_PROT | X86_PF_RSVD;
 		if ((e & (1 << 21)) || (gpa_bits < 40 && high >> gpa_bits))
 			return WALK_FAULT;
 		w->gpa = high | (e & 0xffc00000) | (w->gva & 0x3fffff);
 		return 0;
 	}
-	ret = read_entry32(w, (e & 0xfffff000) + ((w->gva >> 12) & 1023) * 4, &e);
+	ret = read_entry(w, (e & 0xfffff000) + ((w->gva >> 12) & 1023) * 4, &e, 4);
 	if (ret)
 		return ret;
 	w->err = 0;
@@ -156,29 +130,11 @@ static int walk_32(struct walk *w, u64 cr3, bool pse, int gpa_bits)
 	return 0;
 }
 
-/* Does what the tables grant allow the access? */
-static __always_inline bool walk_allowed(const struct hv_vcpu *v, const struct walk *w, u32 access,
-					 bool user)
-{
-	bool upage = w->perm & PT_U;
-
-	if (user && !upage)
-		return false;
-	if (access & HV_ACCESS_EXEC) {
-		if ((v->efer & EFER_NX) && (w->nx & PT_NX))
-			return false;
-		if (!user && upage && (v->cr4 & X86_CR4_SMEP))
-			return false;
-	} else if (!user && upage && (v->cr4 & X86_CR4_SMAP) &&
-		   !(v->regs.rflags & X86_EFLAGS_AC)) {
-		return false;
-	}
-	return !(access & HV_ACCESS_WRITE) || (w->perm & PT_W) ||
-	       (!user && !(v->cr0 & X86_CR0_WP));
-}
-
-/* Section when @atomic. */
-int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pferr, bool atomic)
+/*
+ * Where the code at @gva lies.  0 and *@gpa; -EFAULT with *@pferr, the #PF error code; -EAGAIN:
+ * @atomic only, table not readable now; -ENXIO: a table lies outside memory.
+ */
+static int walk(struct hv_vcpu *v, u64 gva, bool user, u64 *gpa, u32 *pferr, bool atomic)
 {
 	int gpa_bits = v->vm->gpa_bits, ret;
 	struct walk w;
@@ -189,7 +145,7 @@ int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pf
 	}
 	w.vm = v->vm;
 	w.gva = gva;
-	w.perm = PT_W | PT_U;
+	w.perm = PT_U;
 	w.nx = 0;
 	w.atomic = atomic;
 	w.rsvd = (PT_ADDR >> gpa_bits << gpa_bits) | (v->efer & EFER_NX ? 0 : PT_NX);
@@ -202,15 +158,16 @@ int hv_walk(struct hv_vcpu *v, u64 gva, u32 access, bool user, u64 *gpa, u32 *pf
 	if (unlikely(ret < 0))
 		return ret;
 	if (likely(!ret)) {
-		if (likely(walk_allowed(v, &w, access, user))) {
+		if (likely(!((v->efer & EFER_NX) && (w.nx & PT_NX)) &&
+			   (user ? w.perm & PT_U : !(w.perm & PT_U) || !(v->cr4 & X86_CR4_SMEP)))) {
 			*gpa = w.gpa;
 			return 0;
 		}
-		w.err = PFEC_P;
+		w.err = X86_PF_PROT;
 	}
-	*pferr = w.err | (access & HV_ACCESS_WRITE ? PFEC_W : 0) | (user ? PFEC_U : 0);
-	if ((access & HV_ACCESS_EXEC) && ((v->efer & EFER_NX) || (v->cr4 & X86_CR4_SMEP)))
-		*pferr |= PFEC_I;
+	*pferr = w.err | (user ? X86_PF_USER : 0);
+	if ((v->efer & EFER_NX) || (v->cr4 & X86_CR4_SMEP))
+		*pferr |= X86_PF_INSTR;
 	return -EFAULT;
 }
 
@@ -223,14 +180,12 @@ static int fetch_page(struct hv_vcpu *v, u64 lin, bool user, u8 *buf, int n, u32
 	u64 gpa;
 	int ret;
 
-	ret = hv_walk(v, lin, HV_ACCESS_EXEC, user, &gpa, err, atomic);
+	ret = walk(v, lin, user, &gpa, err, atomic);
 	if (unlikely(ret))
 		return ret;
-	if (likely(atomic && n == 15 && (gpa & ~PAGE_MASK) <= PAGE_SIZE - 16))
-		return hv_guest_read_code_atomic(v->vm, gpa, buf) ? -EAGAIN : 0;
-	if (atomic)
-		return hv_guest_read_atomic(v->vm, gpa, buf, n) ? -EAGAIN : 0;
-	return hv_guest_read(v->vm, gpa, buf, n) ? -ENXIO : 0;
+	if (hv_guest_read(v->vm, gpa, buf, n, atomic))
+		return atomic ? -EAGAIN : -ENXIO;
+	return 0;
 }
 
 /*
@@ -250,7 +205,7 @@ static int fetch_short(struct hv_vcpu *v, enum fetch_end end, u64 lin, u32 err, 
 	if (end == END_FAULT)
 		hv_queue_pf(v, lin, err);
 	else
-		hv_queue_exception_error(v, VEC_GP, 0);
+		hv_queue_exception(v, X86_TRAP_GP);
 	return -EFAULT;
 }
 
@@ -314,13 +269,6 @@ out:
 	return false;
 }
 
-static bool canonical(const struct hv_vcpu *v, u64 gva)
-{
-	int shift = v->cr4 & X86_CR4_LA57 ? 7 : 16;
-
-	return (u64)((s64)(gva << shift) >> shift) == gva;
-}
-
 /*
  * Up to 15 bytes at CS:RIP into v->insn, the rest of its buffer zero or more
  * code.  Fewer only when the instruction ends within what is there.
@@ -371,7 +319,7 @@ int hv_fetch(struct hv_vcpu *v, bool atomic)
 		lin += first;
 		if (!wide)
 			lin = (u32)lin;
-		if (wide && !canonical(v, lin))
+		if (wide && lin != hv_sign_extend(lin, v->cr4 & X86_CR4_LA57 ? 57 : 48))
 			return fetch_short(v, END_LIMIT, lin, 0, atomic);
 		ret = fetch_page(v, lin, user, v->insn.bytes + first, n - first, &err, atomic);
 		if (ret)

@@ -6,26 +6,8 @@
  * APM vol. 2 chapter 15.  Never sees an ioctl argument; guest memory is reached
  * through the vendor-free files only.
  */
-#include <linux/kernel.h>
-#include <linux/gfp.h>
-#include <linux/mem_encrypt.h>
-#include <linux/mm.h>
-#include <linux/percpu.h>
-#include <linux/sched.h>
-#include <linux/topology.h>
-#include <asm/cpufeature.h>
-#include <asm/debugreg.h>
-#include <asm/msr.h>
-#include <asm/nospec-branch.h>
-#include <asm/special_insns.h>
 #include "svm_vmcb.h"
 
-#ifndef MSR_VM_CR
-#define MSR_VM_CR		0xc0010114
-#endif
-#ifndef MSR_VM_HSAVE_PA
-#define MSR_VM_HSAVE_PA		0xc0010117
-#endif
 #define VM_CR_SVMDIS		BIT(4)
 #define TSC_RATIO_ONE		BIT_ULL(32)
 
@@ -38,14 +20,12 @@ bool svm_nrips, svm_decode, svm_flush_by_asid, svm_clean, svm_v_spec_ctrl;
 u64 svm_iopm_pa, svm_msrpm_pa, svm_host_cr4_mce;
 
 static void *svm_iopm, *svm_msrpm;
-static u64 svm_spec_ctrl_mask;
-static bool svm_nx, svm_tcg;
+static bool svm_tcg;
 static u32 svm_asids;
-static atomic64_t svm_unique;
 
 /* ---- what this CPU can do ---- */
 
-static int svm_check(u32 *status)
+int svm_check(u32 *status)
 {
 	u64 vm_cr;
 
@@ -93,7 +73,7 @@ static bool host_is_tcg(void)
 	return !memcmp(sig, "TCGTCGTCGTCG", sizeof(sig));
 }
 
-static void svm_cleanup(void)
+void svm_cleanup(void)
 {
 	int cpu;
 
@@ -109,7 +89,7 @@ static void svm_cleanup(void)
 	svm_iopm = svm_msrpm = NULL;
 }
 
-static int svm_setup(void)
+int svm_setup(void)
 {
 	u32 edx = cpuid_edx(0x8000000a);
 	unsigned int i;
@@ -123,15 +103,7 @@ static int svm_setup(void)
 	svm_asids = cpuid_ebx(0x8000000a);
 	if (svm_asids < 2)
 		return -ENODEV;
-	/* The entry code writes it where a fault would be fatal: never a bit more. */
-	if (boot_cpu_has(X86_FEATURE_IBRS))
-		svm_spec_ctrl_mask |= SPEC_CTRL_IBRS;
-	if (boot_cpu_has(X86_FEATURE_STIBP))
-		svm_spec_ctrl_mask |= SPEC_CTRL_STIBP;
-	if (boot_cpu_has(X86_FEATURE_AMD_SSBD) || boot_cpu_has(X86_FEATURE_SPEC_CTRL_SSBD))
-		svm_spec_ctrl_mask |= SPEC_CTRL_SSBD;
 	svm_host_cr4_mce = native_read_cr4() & X86_CR4_MCE;
-	svm_nx = boot_cpu_has(X86_FEATURE_NX);
 	svm_tcg = host_is_tcg();
 
 	/* The encryption bit is part of an entry, not of the address (contract 11). */
@@ -164,7 +136,7 @@ out:
 	return -ENOMEM;
 }
 
-static void svm_info(struct hv_info *info)
+void svm_info(struct hv_info *info)
 {
 	info->npt_levels = native_read_cr4() & X86_CR4_LA57 ? 5 : 4;
 	info->hw_features = (svm_nrips ? HV_HW_NRIPS : 0) |
@@ -184,7 +156,7 @@ static void svm_info(struct hv_info *info)
 
 /* ---- on and off; on the CPU, interrupts off ---- */
 
-static int svm_cpu_enable(void)
+int svm_cpu_enable(void)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 	u64 efer, vm_cr;
@@ -204,12 +176,11 @@ static int svm_cpu_enable(void)
 	 * generation, which begins with a full flush. */
 	c->asid_gen++;
 	c->next_asid = c->max_asid + 1;
-	c->last_id = 0;
 	c->on = true;
 	return 0;
 }
 
-static void svm_cpu_disable(void)
+void svm_cpu_disable(void)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 	u64 efer;
@@ -223,7 +194,7 @@ static void svm_cpu_disable(void)
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
 }
 
-static bool svm_cpu_in_use(void)
+bool svm_cpu_in_use(void)
 {
 	bool in_use;
 	u64 efer;
@@ -237,7 +208,7 @@ static bool svm_cpu_in_use(void)
 
 /* ---- vCPUs ---- */
 
-static int svm_vcpu_create(struct hv_vcpu *v)
+int svm_vcpu_create(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
 
@@ -245,18 +216,15 @@ static int svm_vcpu_create(struct hv_vcpu *v)
 	sv->vmcb = hv_alloc(sizeof(*sv->vmcb));
 	if (!sv->vmcb)
 		return -ENOMEM;
-	if (WARN_ON_ONCE(!PAGE_ALIGNED(sv->vmcb) || is_vmalloc_addr(sv->vmcb))) {
-		hv_free(sv->vmcb);
+	if (WARN_ON_ONCE(!PAGE_ALIGNED(sv->vmcb) || is_vmalloc_addr(sv->vmcb)))
 		return -ENOMEM;
-	}
 	sv->vmcb_pa = __sme_pa(sv->vmcb);
-	sv->unique = atomic64_inc_return(&svm_unique);
 	sv->last_cpu = -1;
 	svm_vmcb_init(sv);
 	return 0;
 }
 
-static void svm_vcpu_destroy(struct hv_vcpu *v)
+void svm_vcpu_destroy(struct hv_vcpu *v)
 {
 	hv_free(to_svm(v)->vmcb);
 }
@@ -270,7 +238,7 @@ void svm_load_tsc_aux(struct svm_vcpu *sv, u64 val)
 	wrmsrl(MSR_TSC_AUX, val);
 }
 
-static void svm_vcpu_load(struct hv_vcpu *v, int cpu)
+void svm_vcpu_load(struct hv_vcpu *v, int cpu)
 {
 	struct svm_vcpu *sv = to_svm(v);
 	struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
@@ -281,10 +249,6 @@ static void svm_vcpu_load(struct hv_vcpu *v, int cpu)
 		sv->asid_gen = 0;	/* its old tag here, if any, missed flushes */
 		sv->vmcb->clean = 0;
 	}
-	if (c->last_id != sv->unique) {
-		c->last_id = sv->unique;
-		hv_ibpb();
-	}
 	/* RDTSCP and RDPID read it; the kernel itself does not between here and put. */
 	if (boot_cpu_has(X86_FEATURE_RDTSCP)) {
 		rdmsrl(MSR_TSC_AUX, sv->host_tsc_aux);
@@ -293,14 +257,14 @@ static void svm_vcpu_load(struct hv_vcpu *v, int cpu)
 	}
 }
 
-static void svm_vcpu_put(struct hv_vcpu *v)
+void svm_vcpu_put(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
 
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
 		svm_load_tsc_aux(sv, sv->host_tsc_aux);
 	/* DR6 is the one debug register that the exit leaves to us. */
-	if (unlikely(v->dr6 != DR6_RESERVED))
+	if (unlikely(v->debug.dr6 != DR6_RESERVED))
 		asm volatile("mov %0, %%db6" :: "r" ((unsigned long)DR6_RESERVED));
 }
 
@@ -335,11 +299,8 @@ static void svm_flush(struct svm_vcpu *sv, u64 gen)
 }
 
 /*
- * QEMU's emulated VMRUN marks V_IRQ in its word of pending interrupts without the
- * lock (helper_vmrun() in target/i386, seen in 7.2): an interrupt of the host that
- * another thread marks there at that moment is lost, and with it, for a timer, every
- * tick of this CPU until somebody sends it an IPI.  A write of CR8 makes the
- * emulated APIC look at its IRR again.
+ * QEMU's emulated VMRUN can lose a host interrupt (Documentation/testing.rst, "What QEMU 7.2 does
+ * wrong").  A write of CR8 makes the emulated APIC look at its IRR again.
  */
 static void svm_tcg_recall_irqs(void)
 {
@@ -348,12 +309,12 @@ static void svm_tcg_recall_irqs(void)
 	asm volatile("mov %%cr8, %0\n\tmov %0, %%cr8" : "=r" (cr8));
 }
 
-static void svm_enter(struct hv_vcpu *v)
+void svm_enter(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
 	struct svm_vmcb *vmcb = sv->vmcb;
 	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
-	u64 spec_ctrl = v->msrs.spec_ctrl & svm_spec_ctrl_mask;
+	u64 spec_ctrl = v->msrs.spec_ctrl & hv_spec_ctrl_mask;
 	u8 tpr = hv_lapic_get_cr8(v);
 	struct hv_host_debug debug;
 	unsigned long ret;
@@ -389,8 +350,6 @@ static void svm_enter(struct hv_vcpu *v)
 
 	if (unlikely(svm_tcg) && (vmcb->int_ctl & SVM_V_IRQ))
 		svm_tcg_recall_irqs();
-	v->insn.avail = 0;
-	v->next_rip = 0;
 	if (unlikely(ret)) {
 		vmcb->exit_code = SVM_EXIT_NO_SVM;
 		vmcb->exit_int_info = 0;
@@ -405,10 +364,6 @@ static void svm_enter(struct hv_vcpu *v)
 		svm_soft_undo(sv);
 		return;
 	}
-#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
-	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
-		this_cpu_write(x86_ibpb_exit_to_user, true);
-#endif
 	v->regs.gpr[HV_RAX] = vmcb->rax;
 	v->regs.gpr[HV_RSP] = vmcb->rsp;
 	v->regs.rip = vmcb->rip;
@@ -418,7 +373,7 @@ static void svm_enter(struct hv_vcpu *v)
 	vmcb->tlb_control = SVM_TLB_KEEP;
 	if (svm_clean)
 		vmcb->clean = SVM_CLEAN_ALL;
-	if (unlikely(sv->injected | (vmcb->exit_int_info & SVM_EV_VALID)))
+	if (unlikely(sv->injected | (vmcb->exit_int_info & HV_EV_VALID)))
 		svm_event_done(sv);
 	if (unlikely(sv->iret_seen | sv->nmi_step))
 		svm_iret_check(sv);
@@ -436,17 +391,15 @@ static void svm_enter(struct hv_vcpu *v)
 #define NPT_A	BIT_ULL(5)
 #define NPT_D	BIT_ULL(6)
 #define NPT_PS	BIT_ULL(7)
-#define NPT_NX	BIT_ULL(63)
 
-static u64 svm_pte_table(u64 pa)
+u64 svm_pte_table(u64 pa)
 {
 	return __sme_set(pa) | NPT_P | NPT_W | NPT_U | NPT_A;
 }
 
-static u64 svm_pte_leaf(u64 pa, bool write, bool exec, int level)
+u64 svm_pte_leaf(u64 pa, bool write, int level)
 {
-	return __sme_set(pa) | NPT_P | NPT_U | (write ? NPT_W : 0) | (level > 1 ? NPT_PS : 0) |
-	       (exec || !svm_nx ? 0 : NPT_NX);
+	return __sme_set(pa) | NPT_P | NPT_U | (write ? NPT_W : 0) | (level > 1 ? NPT_PS : 0);
 }
 
 struct hv_ops hv_svm_ops __ro_after_init = {
@@ -454,44 +407,8 @@ struct hv_ops hv_svm_ops __ro_after_init = {
 	.kvm = "kvm_amd",
 	.vendor = HV_VENDOR_SVM,
 	.vcpu_size = sizeof(struct svm_vcpu),
-	.check = svm_check,
-	.setup = svm_setup,
-	.cleanup = svm_cleanup,
-	.cpu_enable = svm_cpu_enable,
-	.cpu_disable = svm_cpu_disable,
-	.cpu_in_use = svm_cpu_in_use,
-	.info = svm_info,
-	.vcpu_create = svm_vcpu_create,
-	.vcpu_destroy = svm_vcpu_destroy,
-	.vcpu_load = svm_vcpu_load,
-	.vcpu_put = svm_vcpu_put,
-	.enter = svm_enter,
-	.fast_exit = svm_fast_exit,
-	.slow_exit = svm_slow_exit,
-	.get_segs = svm_get_segs,
-	.set_segs = svm_set_segs,
-	.get_seg = svm_get_seg,
-	.get_cpl = svm_get_cpl,
-	.set_control = svm_set_control,
-	.get_debug = svm_get_debug,
-	.set_debug = svm_set_debug,
-	.get_msrs = svm_get_msrs,
-	.set_msrs = svm_set_msrs,
-	.set_tsc_offset = svm_set_tsc_offset,
-	.get_shadow = svm_get_shadow,
-	.set_shadow = svm_set_shadow,
-	.inject_exception = svm_inject_exception,
-	.inject_irq = svm_inject_irq,
-	.inject_nmi = svm_inject_nmi,
-	.irq_allowed = svm_irq_allowed,
-	.nmi_allowed = svm_nmi_allowed,
-	.set_irq_window = svm_set_irq_window,
-	.set_nmi_window = svm_set_nmi_window,
-	.get_nmi_masked = svm_get_nmi_masked,
-	.set_nmi_masked = svm_set_nmi_masked,
-	.update_tpr = svm_update_tpr,
-	.pte_table = svm_pte_table,
-	.pte_leaf = svm_pte_leaf,
+#define HV_OP(result, op, args) .op = svm_##op,
+#include "../hv_ops.h"
 	.pte_present = NPT_P,
 	.pte_large = NPT_PS,
 	.pte_write = NPT_W,

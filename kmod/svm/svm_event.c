@@ -5,143 +5,52 @@
  * APM vol. 2 sections 15.20 (EVENTINJ), 15.7.2 (EXITINTINFO), 15.21 (virtual
  * interrupts), 15.21.9 (shadow).  Order and priority are hv_event.c's.
  *
- * Interrupts go in by EVENTINJ only.  V_IRQ serves as the window: the CPU exits
- * with VINTR as soon as the guest could take an interrupt.
+ * Interrupts go in by EVENTINJ only.  V_IRQ serves as the window: the CPU exits with VINTR as soon
+ * as the guest could take an interrupt.
  *
- * NMIs without virtual NMI: after injection IRET is intercepted.  The intercept
- * comes before IRET runs, so the mask ends when RIP has left it; if another NMI
- * is waiting, one single step finds that moment.
+ * NMIs without virtual NMI: after injection IRET is intercepted.  The intercept comes before IRET
+ * runs, so the mask ends when RIP has left it; if another NMI waits, one single step finds that.
  */
-#include <linux/kernel.h>
-#include <uapi/asm/debugreg.h>
-#include <asm/processor-flags.h>
 #include "svm_vmcb.h"
 
-#define VEC_NMI	2
-#define VEC_BP	3
-#define VEC_OF	4
-
-static void inject(struct svm_vcpu *sv, u32 ev, u32 error)
-{
-	sv->vmcb->event_inj = ev | SVM_EV_VALID;
-	sv->vmcb->event_inj_error = error;
-	sv->injected = ev | SVM_EV_VALID;
-}
-
-void svm_inject_exception(struct hv_vcpu *v)
+void svm_inject(struct hv_vcpu *v, u32 info)
 {
 	struct svm_vcpu *sv = to_svm(v);
-	const struct hv_events *e = &v->ev;
-	u32 ev = SVM_EV_EXCEPTION | e->exc_vector;
 
-	/* Real mode has no error codes, whoever raised the exception. */
-	if ((e->exc_flags & HV_EXC_ERROR_CODE) && (v->cr0 & X86_CR0_PE))
-		ev |= SVM_EV_ERROR;
-	if (svm_nrips && (e->exc_vector == VEC_BP || e->exc_vector == VEC_OF))
-		sv->vmcb->next_rip = v->regs.rip;
-	inject(sv, ev, e->exc_error_code);
-}
-
-void svm_inject_irq(struct hv_vcpu *v)
-{
-	struct svm_vcpu *sv = to_svm(v);
-	const struct hv_events *e = &v->ev;
-
-	if (!(e->int_flags & HV_INT_SOFT)) {
-		inject(sv, SVM_EV_INTR | e->int_vector, 0);
-		return;
+	/* The handler of a software event returns behind the instruction, which only next_rip,
+	 * or RIP itself where the CPU has none, can say. */
+	sv->vmcb->next_rip = v->regs.rip;
+	if ((info & HV_EV_TYPE) == HV_EV_SOFT) {
+		sv->soft_length = v->ev.int_length;
+		sv->vmcb->next_rip += sv->soft_length;
+		if (!svm_nrips)
+			v->regs.rip += sv->soft_length;
 	}
-	/* The handler returns behind the instruction, which only next_rip, or RIP
-	 * itself where the CPU has none, can say. */
-	sv->soft_length = e->int_length;
-	sv->vmcb->next_rip = v->regs.rip + e->int_length;
-	if (!svm_nrips)
-		v->regs.rip += e->int_length;
-	inject(sv, SVM_EV_SOFT | e->int_vector, 0);
+	sv->vmcb->event_inj = info;
+	sv->vmcb->event_inj_error = v->ev.exc_error_code;
+	sv->injected = info;
 }
 
+/* It was not delivered after all. */
 void svm_soft_undo(struct svm_vcpu *sv)
 {
-	if (likely(!sv->soft_length))
-		return;
 	if (!svm_nrips)
 		sv->v.regs.rip -= sv->soft_length;
 	sv->soft_length = 0;
 }
 
-void svm_inject_nmi(struct hv_vcpu *v)
-{
-	inject(to_svm(v), SVM_EV_NMI | VEC_NMI, 0);
-}
-
-/*
- * After an exit: what was injected is delivered, unless EXITINTINFO holds an
- * event whose delivery caused the exit.  That event is given back; software
- * interrupts and exceptions of the guest's own are not, because RIP still
- * stands at their instruction, which simply runs again.
- */
 void svm_event_done(struct svm_vcpu *sv)
 {
-	struct hv_events *e = &sv->v.ev;
-	u32 info = sv->vmcb->exit_int_info, ours = sv->injected;
-	u8 vector = info & SVM_EV_VECTOR, length = sv->soft_length;
+	u32 ours = sv->injected;
 
 	sv->vmcb->event_inj = 0;
 	sv->injected = 0;
-	if (ours) {
-		if (e->exc_flags & HV_EXC_INJECTED)
-			e->exc_flags = 0;
-		e->nmi_injected = 0;
-		e->int_flags = 0;
-	}
-	sv->soft_length = 0;
-	if (!(info & SVM_EV_VALID))
-		return;
-
-	switch (info & SVM_EV_TYPE) {
-	case SVM_EV_INTR:
-		e->int_flags = HV_INT_INJECTED;
-		e->int_vector = vector;
-		break;
-	case SVM_EV_NMI:
-		e->nmi_injected = 1;
-		break;
-	case SVM_EV_EXCEPTION:
-		if ((vector == VEC_BP || vector == VEC_OF) && (ours & SVM_EV_TYPE) != SVM_EV_EXCEPTION)
-			break;
-		e->exc_flags = HV_EXC_INJECTED;
-		e->exc_vector = vector;
-		e->exc_error_code = 0;
-		if (info & SVM_EV_ERROR) {
-			e->exc_flags |= HV_EXC_ERROR_CODE;
-			e->exc_error_code = sv->vmcb->exit_int_error;
-		}
-		break;
-	case SVM_EV_SOFT:
-		if ((ours & SVM_EV_TYPE) != SVM_EV_SOFT || !length)
-			break;
-		e->int_flags = HV_INT_INJECTED | HV_INT_SOFT;
-		e->int_vector = vector;
-		e->int_length = length;
-		sv->soft_length = length;
+	if (hv_event_done(&sv->v, ours, sv->vmcb->exit_int_info, sv->vmcb->exit_int_error))
 		svm_soft_undo(sv);
-		break;
-	}
+	sv->soft_length = 0;
 }
 
 /* ---- windows ---- */
-
-bool svm_irq_allowed(struct hv_vcpu *v)
-{
-	return (v->regs.rflags & X86_EFLAGS_IF) && !(to_svm(v)->vmcb->int_state & SVM_SHADOW);
-}
-
-bool svm_nmi_allowed(struct hv_vcpu *v)
-{
-	struct svm_vcpu *sv = to_svm(v);
-
-	return !sv->nmi_masked && !(sv->vmcb->int_state & SVM_SHADOW);
-}
 
 static void set_misc1(struct svm_vmcb *c, u32 bit, bool on)
 {
@@ -163,7 +72,7 @@ void svm_set_irq_window(struct hv_vcpu *v, bool on)
 	else
 		c->int_ctl &= ~(SVM_V_IRQ | SVM_V_INTR_PRIO | SVM_V_IGN_TPR);
 	c->int_vector = 0;
-	set_misc1(c, SVM_I1_VINTR, on);
+	set_misc1(c, SVM_IC(VINTR), on);
 }
 
 static void step_start(struct svm_vcpu *sv)
@@ -199,13 +108,13 @@ void svm_set_nmi_masked(struct hv_vcpu *v, bool masked)
 
 	sv->nmi_masked = masked;
 	sv->iret_seen = false;
-	set_misc1(sv->vmcb, SVM_I1_IRET, masked);
+	set_misc1(sv->vmcb, SVM_IC(IRET), masked);
 }
 
 /* VMEXIT_IRET: let it run, and watch for its end. */
 void svm_iret_intercepted(struct svm_vcpu *sv)
 {
-	set_misc1(sv->vmcb, SVM_I1_IRET, false);
+	set_misc1(sv->vmcb, SVM_IC(IRET), false);
 	sv->iret_seen = true;
 	sv->iret_rip = sv->v.regs.rip;
 }
@@ -242,9 +151,9 @@ bool svm_nmi_step_done(struct svm_vcpu *sv)
 	sv->nmi_step = false;
 	if (!(c->dr6 & DR_STEP) || sv->nmi_step_tf)
 		return false;
-	c->dr6 = (c->dr6 & ~(u64)DR_STEP) | (sv->v.dr6 & DR_STEP);
+	c->dr6 = (c->dr6 & ~(u64)DR_STEP) | (sv->v.debug.dr6 & DR_STEP);
 	svm_dirty(c, SVM_CLEAN_DRX);
-	return !(c->dr6 & ~sv->v.dr6 & 0xf);
+	return !(c->dr6 & ~sv->v.debug.dr6 & 0xf);
 }
 
 void svm_update_tpr(struct hv_vcpu *v)
@@ -260,7 +169,7 @@ void svm_update_tpr(struct hv_vcpu *v)
 	/* A lower TPR would let an interrupt through, a higher one makes the window
 	 * pointless: be there when it is set.  (TCG 7.2 moreover dies of a CR8 write
 	 * while V_IRQ is set.) */
-	if (irr >= 0 || (c->intercept[SVM_IC_MISC1] & SVM_I1_VINTR))
+	if (irr >= 0 || (c->intercept[SVM_IC_MISC1] & SVM_IC(VINTR)))
 		ic |= SVM_CR_WRITE(8);
 	if (ic != c->intercept[SVM_IC_CR]) {
 		c->intercept[SVM_IC_CR] = ic;

@@ -6,16 +6,16 @@
  * an exit means is hv_exit.c's business; here it is only told what the CPU
  * said, and where the CPU said too little, the instruction is looked at.
  */
-#include <linux/kernel.h>
-#include <linux/sched.h>
-#include <uapi/asm/debugreg.h>
-#include <asm/processor-flags.h>
 #include "svm_vmcb.h"
 #include "../hv_trace.h"
 
-#define VEC_DB	1
-#define VEC_AC	17
-#define VEC_MC	18
+int svm_unexpected(struct hv_vcpu *v)
+{
+	struct svm_vmcb *c = to_svm(v)->vmcb;
+
+	return hv_exit_fail(v, HV_EXIT_INTERNAL, v->exit_code, c->exit_info1, c->exit_info2,
+			    c->exit_int_info);
+}
 
 /* Section: v->next_rip is made known, or sleeping is needed for it. */
 static bool know_next_rip(struct hv_vcpu *v)
@@ -31,68 +31,19 @@ static bool know_next_rip(struct hv_vcpu *v)
 	return true;
 }
 
-/* An instruction that does nothing here. */
-static int skip(struct hv_vcpu *v)
-{
-	if (!know_next_rip(v))
-		return HV_SLOW;
-	hv_retire(v, v->next_rip);
-	return HV_ENTER;
-}
-
 /* ---- control and debug registers ---- */
 
-/* The forms that reach us: 0F 20-23 (MOV CR, DR), 0F 06 (CLTS), 0F 01 (LMSW, SMSW). */
-struct cr_insn {
-	u8 op;			/* second opcode byte */
-	u8 reg, rm;		/* ModRM, with REX */
-	bool memory;
-	u8 opsize;
-};
-
-/*
- * The bytes are there (know_next_rip() fetched them, or is asked to).
- * False: not one of the forms above, which means the code changed meanwhile.
- */
-static bool decode_cr(struct hv_vcpu *v, struct cr_insn *in)
+/* HV_ENTER and the instruction in @in, or what else to do. */
+static int look_at_insn(struct hv_vcpu *v, struct hv_sysreg_insn *in)
 {
-	const u8 *b = v->insn.bytes;
-	int i = 0, n = v->insn.avail, mode = hv_code_mode(v);
-	u8 rex = 0, modrm = 0;
-
-	in->opsize = mode == 16 ? 2 : 4;
-	for (; i < n; i++) {
-		u8 p = b[i];
-
-		if (p == 0x66)
-			in->opsize = mode == 16 ? 4 : 2;
-		else if (mode == 64 && (p & 0xf0) == 0x40)
-			rex = p;
-		else if (p != 0x67 && p != 0xf0 && p != 0xf2 && p != 0xf3 && p != 0x2e &&
-			 p != 0x36 && p != 0x3e && p != 0x26 && p != 0x64 && p != 0x65)
-			break;
-		if (p != rex)
-			rex = 0;	/* REX counts only right before the opcode */
+	if ((!v->insn.avail && hv_fetch(v, true)) || !know_next_rip(v))
+		return HV_SLOW;
+	/* Else the code changed meanwhile. */
+	if (hv_decode_sysreg(v->insn.bytes, v->insn.avail, hv_code_mode(v), in)) {
+		hv_exit_ud(v);
+		return HV_LOOP;
 	}
-	if (i + 1 >= n || b[i] != 0x0f)
-		return false;
-	in->op = b[i + 1];
-	if (in->op != 0x06) {
-		if (i + 2 >= n)
-			return false;
-		modrm = b[i + 2];
-	}
-	if (rex & 8)
-		in->opsize = 8;
-	in->reg = (modrm >> 3 & 7) | (rex & 4) << 1;
-	in->rm = (modrm & 7) | (rex & 1) << 3;
-	in->memory = modrm >> 6 != 3;
-	return in->op == 0x06 || in->op == 0x01 || (in->op >= 0x20 && in->op <= 0x23);
-}
-
-static bool know_bytes(struct hv_vcpu *v, bool atomic)
-{
-	return v->insn.avail || !hv_fetch(v, atomic);
+	return HV_ENTER;
 }
 
 /* MOV to and from CR0, CR4, CR8; CLTS; LMSW; SMSW.  APM 15.8. */
@@ -100,15 +51,15 @@ static int exit_cr(struct hv_vcpu *v, int cr, bool write)
 {
 	u64 info = to_svm(v)->vmcb->exit_info1, val;
 	bool wide = hv_in_64bit(v);
-	struct cr_insn in;
+	struct hv_sysreg_insn in;
+	int ret;
 
 	if (svm_decode && (info >> 63) && v->next_rip) {
-		in = (struct cr_insn){ .op = write ? 0x22 : 0x20, .rm = info & 0xf };
+		in = (struct hv_sysreg_insn){ .op = write ? 0x22 : 0x20, .rm = info & 0xf };
 	} else {
-		if (!know_bytes(v, true) || !know_next_rip(v))
-			return HV_SLOW;
-		if (!decode_cr(v, &in))
-			return hv_exit_ud(v);
+		ret = look_at_insn(v, &in);
+		if (ret != HV_ENTER)
+			return ret;
 	}
 	switch (in.op) {
 	case 0x20:
@@ -125,7 +76,7 @@ static int exit_cr(struct hv_vcpu *v, int cr, bool write)
 		if (in.memory || ((in.reg & 7) != 4 && (in.reg & 7) != 6))
 			return HV_SLOW;
 		if ((in.reg & 7) == 6)
-			return hv_exit_write_cr(v, 0, hv_lmsw(v, v->regs.gpr[in.rm]), v->next_rip);
+			return hv_exit_write_cr(v, HV_CR0_LMSW, v->regs.gpr[in.rm], v->next_rip);
 		hv_write_gpr(v, in.rm, v->cr0, in.opsize);
 		break;
 	default:
@@ -138,14 +89,16 @@ static int exit_cr(struct hv_vcpu *v, int cr, bool write)
 /* MOV to and from DR.  APM 15.8.2, 13.1.1. */
 static int exit_dr(struct hv_vcpu *v, int dr, bool write)
 {
-	struct cr_insn in;
+	struct hv_sysreg_insn in;
+	int ret;
 
 	if (svm_decode && v->next_rip) {
 		in.rm = to_svm(v)->vmcb->exit_info1 & 0xf;
 	} else {
-		if (!know_bytes(v, true) || !know_next_rip(v))
-			return HV_SLOW;
-		if (!decode_cr(v, &in) || (in.op != 0x21 && in.op != 0x23))
+		ret = look_at_insn(v, &in);
+		if (ret != HV_ENTER)
+			return ret;
+		if (in.op != 0x21 && in.op != 0x23)
 			return hv_exit_ud(v);
 	}
 	return hv_exit_mov_dr(v, dr, write, in.rm, v->next_rip);
@@ -155,25 +108,22 @@ static int exit_dr(struct hv_vcpu *v, int dr, bool write)
 
 static int exit_exception(struct hv_vcpu *v, u8 vector)
 {
-	struct svm_vcpu *sv = to_svm(v);
-
 	switch (vector) {
-	case VEC_DB:
-		if (svm_nmi_step_done(sv))
+	case X86_TRAP_DB:
+		if (svm_nmi_step_done(to_svm(v)))
 			return HV_ENTER;
 		/* APM 15.12.2: DR6 and DR7 already show what the handler is to see. */
 		svm_get_debug(v);
-		hv_queue_exception(v, VEC_DB);
+		hv_queue_exception(v, X86_TRAP_DB);
 		return HV_ENTER;
-	case VEC_AC:
-		hv_queue_exception_error(v, VEC_AC, 0);
+	case X86_TRAP_AC:
+		hv_queue_exception(v, X86_TRAP_AC);
 		return HV_ENTER;
-	case VEC_MC:
+	case X86_TRAP_MC:
 		hv_machine_check();
 		return HV_LOOP;
 	}
-	return hv_exit_fail(v, HV_EXIT_INTERNAL, v->exit_code, sv->vmcb->exit_info1,
-			    sv->vmcb->exit_info2, sv->vmcb->exit_int_info);
+	return svm_unexpected(v);
 }
 
 /* ---- page faults of the second stage ---- */
@@ -198,22 +148,9 @@ static int npf_fast(struct hv_vcpu *v)
 		memcpy(v->insn.bytes, c->insn_bytes, sizeof(c->insn_bytes));
 	}
 	/* A fault under the delivery of an event is not an instruction's. */
-	if (unlikely(c->exit_int_info & SVM_EV_VALID))
+	if (unlikely(c->exit_int_info & HV_EV_VALID))
 		return HV_SLOW;
 	return hv_exit_npf_fast(v, c->exit_info2, access);
-}
-
-static int npf_slow(struct hv_vcpu *v)
-{
-	struct svm_vmcb *c = to_svm(v)->vmcb;
-	int ret = hv_exit_npf(v, c->exit_info2, npf_access(c));
-
-	if (unlikely(c->exit_int_info & SVM_EV_VALID) && ret == HV_USER &&
-	    (v->run->exit_reason == HV_EXIT_MMIO || v->run->exit_reason == HV_EXIT_APIC))
-		/* A stack or table in device memory: no instruction could be emulated. */
-		return hv_exit_fail(v, HV_EXIT_INTERNAL, v->exit_code, c->exit_info1,
-				    c->exit_info2, c->exit_int_info);
-	return ret;
 }
 
 /* ---- the switch ---- */
@@ -231,37 +168,26 @@ static int exit_invalid(struct hv_vcpu *v)
 {
 	struct svm_vmcb *c = to_svm(v)->vmcb;
 
-	return hv_exit_fail(v, HV_EXIT_FAIL_ENTRY, SVM_EXIT_INVALID, svm_vmcb_why_invalid(c),
-			    c->cr0 << 32 | (u32)c->cr4, c->efer);
-}
-
-static int exit_unexpected(struct hv_vcpu *v)
-{
-	struct svm_vmcb *c = to_svm(v)->vmcb;
-
-	return hv_exit_fail(v, HV_EXIT_INTERNAL, v->exit_code, c->exit_info1, c->exit_info2,
-			    c->exit_int_info);
+	return hv_exit_fail(v, HV_EXIT_FAIL_ENTRY, SVM_EXIT_INVALID,
+			    (u64)c->cs.attr << 32 | c->asid, c->cr0 << 32 | (u32)c->cr4, c->efer);
 }
 
 static int exit_shutdown(struct hv_vcpu *v)
 {
 	/* APM 15.14.3: the VMCB's state is undefined now. */
 	svm_vmcb_init(to_svm(v));
+	hv_segs_reset(v);
 	svm_set_control(v);
+	svm_set_msrs(v);
 	svm_set_debug(v);
 	return hv_exit_shutdown(v);
 }
 
-int svm_fast_exit(struct hv_vcpu *v)
+/* Inlined where it is used: one more call would be one on every exit. */
+static __always_inline int dispatch(struct hv_vcpu *v, u32 code)
 {
 	struct svm_vcpu *sv = to_svm(v);
 	struct svm_vmcb *c = sv->vmcb;
-	u32 code = c->exit_code;
-
-	v->exit_code = code;
-	trace_hv_exit(v, code, c->exit_info1, c->exit_info2);
-	if (svm_nrips && code >= SVM_EXIT_RDPMC && code < SVM_EXIT_NPF)
-		v->next_rip = c->next_rip;
 
 	switch (code) {
 	case SVM_EXIT_CPUID:
@@ -297,19 +223,19 @@ int svm_fast_exit(struct hv_vcpu *v)
 		return hv_exit_xsetbv(v);
 	case SVM_EXIT_PAUSE:
 		return HV_SLOW;
-	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_READ + 15:
+	case SVM_EXIT_READ_CR0 ... SVM_EXIT_READ_CR0 + 15:
 		return exit_cr(v, code & 0xf, false);
-	case SVM_EXIT_CR_WRITE ... SVM_EXIT_CR_WRITE + 15:
+	case SVM_EXIT_WRITE_CR0 ... SVM_EXIT_WRITE_CR0 + 15:
 		return exit_cr(v, code & 0xf, true);
-	case SVM_EXIT_DR_READ ... SVM_EXIT_DR_READ + 7:
+	case SVM_EXIT_READ_DR0 ... SVM_EXIT_READ_DR0 + 7:
 		return exit_dr(v, code & 7, false);
-	case SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE + 7:
+	case SVM_EXIT_WRITE_DR0 ... SVM_EXIT_WRITE_DR0 + 7:
 		return exit_dr(v, code & 7, true);
-	case SVM_EXIT_EXC ... SVM_EXIT_EXC + 31:
+	case SVM_EXIT_EXCP_BASE ... SVM_EXIT_LAST_EXCP:
 		return exit_exception(v, code & 0x1f);
 	case SVM_EXIT_WBINVD:
 	case SVM_EXIT_INVD:	/* guest memory is coherent, and INVD would not be kind */
-		return skip(v);
+		return hv_exit_skip(v);
 	case SVM_EXIT_RDPMC:	/* no counters: every index is out of range */
 		return hv_exit_gp(v);
 	case SVM_EXIT_RSM:	/* never in SMM */
@@ -317,7 +243,7 @@ int svm_fast_exit(struct hv_vcpu *v)
 	case SVM_EXIT_RDPRU:
 	case SVM_EXIT_MONITOR:	/* none of these is in the guest's CPUID */
 	case SVM_EXIT_MWAIT:
-	case SVM_EXIT_MWAIT_ARMED:
+	case SVM_EXIT_MWAIT_COND:
 	case SVM_EXIT_INVLPGA:
 	case SVM_EXIT_VMRUN:
 	case SVM_EXIT_VMLOAD:
@@ -337,14 +263,21 @@ int svm_fast_exit(struct hv_vcpu *v)
 	case SVM_EXIT_INVALID:
 		return exit_invalid(v);
 	case SVM_EXIT_NO_SVM:
-		/* This CPU is going away, or the machine is.  Both marks: with the task's
-		 * alone nobody would set the other, which is what cond_resched() reads.
-		 * Up to 5.10 tasks stay on such a CPU until it is stopped. */
-		set_tsk_need_resched(current);
-		set_preempt_need_resched();
-		return hv_hw_lost() ? -EIO : HV_LOOP;
+		return hv_exit_off(v);
 	}
-	return exit_unexpected(v);
+	return svm_unexpected(v);
+}
+
+int svm_fast_exit(struct hv_vcpu *v)
+{
+	struct svm_vmcb *c = to_svm(v)->vmcb;
+	u32 code = c->exit_code;
+
+	v->exit_code = code;
+	trace_hv_exit(v, code, c->exit_info1, c->exit_info2);
+	if (svm_nrips && code >= SVM_EXIT_RDPMC && code < SVM_EXIT_NPF)
+		v->next_rip = c->next_rip;
+	return dispatch(v, code);
 }
 
 /*
@@ -359,9 +292,9 @@ int svm_slow_exit(struct hv_vcpu *v)
 
 	switch (code) {
 	case SVM_EXIT_NPF:
-		return npf_slow(v);
+		return hv_exit_npf(v, c->exit_info2, npf_access(c), c->exit_int_info & HV_EV_VALID);
 	case SVM_EXIT_MSR:
-		return c->exit_info1 & 1 ? hv_exit_wrmsr_slow(v) : hv_exit_rdmsr_slow(v);
+		return hv_exit_msr_slow(v, c->exit_info1 & 1);
 	case SVM_EXIT_TASK_SWITCH:
 		return hv_exit_insn(v);
 	}
@@ -373,34 +306,7 @@ int svm_slow_exit(struct hv_vcpu *v)
 	v->next_rip = v->regs.rip + len;
 	if (code == SVM_EXIT_PAUSE)
 		return hv_exit_pause(v, v->next_rip);
-	switch (code) {
-	case SVM_EXIT_CPUID:
-		ret = hv_exit_cpuid(v);
-		break;
-	case SVM_EXIT_HLT:
-		ret = hv_exit_hlt(v);
-		break;
-	case SVM_EXIT_VMMCALL:
-		ret = hv_exit_hypercall(v);
-		break;
-	case SVM_EXIT_XSETBV:
-		ret = hv_exit_xsetbv(v);
-		break;
-	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_READ + 15:
-		ret = exit_cr(v, code & 0xf, false);
-		break;
-	case SVM_EXIT_CR_WRITE ... SVM_EXIT_CR_WRITE + 15:
-		ret = exit_cr(v, code & 0xf, true);
-		break;
-	case SVM_EXIT_DR_READ ... SVM_EXIT_DR_READ + 7:
-		ret = exit_dr(v, code & 7, false);
-		break;
-	case SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE + 7:
-		ret = exit_dr(v, code & 7, true);
-		break;
-	default:
-		ret = skip(v);
-	}
+	ret = dispatch(v, code);
 	if (ret == HV_SLOW)	/* LMSW or SMSW with a memory operand */
 		return hv_exit_insn(v);
 	return ret == HV_ENTER ? HV_LOOP : ret;

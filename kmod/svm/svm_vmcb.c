@@ -6,12 +6,6 @@
  * (intercepts), appendix B.  Whatever is written here may come from a hostile
  * owner of the guest: the worst it may lead to is VMEXIT_INVALID.
  */
-#include <linux/kernel.h>
-#include <linux/mem_encrypt.h>
-#include <asm/cpufeature.h>
-#include <uapi/asm/debugreg.h>
-#include <asm/msr-index.h>
-#include <asm/processor-flags.h>
 #include "svm_vmcb.h"
 
 /*
@@ -27,30 +21,25 @@
 #define IC_EXC	(BIT(1) | BIT(17) | BIT(18))
 /* Allowed: descriptor-table register loads and stores, RDTSC, PUSHF, POPF, IRET,
  * INT n, INVLPG, PAUSE (without a filter), CR0 writes covered above. */
-#define IC_MISC1 (SVM_I1_INTR | SVM_I1_NMI | SVM_I1_SMI | SVM_I1_INIT | SVM_I1_RDPMC |	\
-		  SVM_I1_CPUID | SVM_I1_RSM | SVM_I1_INVD | SVM_I1_HLT | SVM_I1_INVLPGA |	\
-		  SVM_I1_IOIO | SVM_I1_MSR | SVM_I1_TASK | SVM_I1_FERR | SVM_I1_SHUTDOWN)
+#define IC_MISC1 (SVM_IC(INTR) | SVM_IC(NMI) | SVM_IC(SMI) | SVM_IC(INIT) | SVM_IC(RDPMC) |	\
+		  SVM_IC(CPUID) | SVM_IC(RSM) | SVM_IC(INVD) | SVM_IC(HLT) | SVM_IC(INVLPGA) |	\
+		  SVM_IC(IOIO) | SVM_IC(MSR) | SVM_IC(TASK_SWITCH) | SVM_IC(FERR_FREEZE) |	\
+		  SVM_IC(SHUTDOWN))
 /* Allowed: RDTSCP for guests that have it, ICEBP (its #DB is intercepted). */
-#define IC_MISC2 (SVM_I2_VMRUN | SVM_I2_VMMCALL | SVM_I2_VMLOAD | SVM_I2_VMSAVE |		\
-		  SVM_I2_STGI | SVM_I2_CLGI | SVM_I2_SKINIT | SVM_I2_WBINVD |		\
-		  SVM_I2_MONITOR | SVM_I2_MWAIT | SVM_I2_MWAIT_ARMED | SVM_I2_XSETBV |	\
-		  SVM_I2_RDPRU)
+#define IC_MISC2 (SVM_IC(VMRUN) | SVM_IC(VMMCALL) | SVM_IC(VMLOAD) | SVM_IC(VMSAVE) |	\
+		  SVM_IC(STGI) | SVM_IC(CLGI) | SVM_IC(SKINIT) | SVM_IC(WBINVD) |	\
+		  SVM_IC(MONITOR) | SVM_IC(MWAIT) | SVM_IC(MWAIT_COND) | SVM_IC(XSETBV) |	\
+		  SVM_IC(RDPRU))
 /* Allowed: INVPCID, which reaches the guest's own translations only. */
-#define IC_MISC3 (SVM_I3_INVLPGB | SVM_I3_INVLPGB_ILLEGAL | SVM_I3_MCOMMIT | SVM_I3_TLBSYNC)
+#define IC_MISC3 (SVM_IC(INVLPGB) | SVM_IC(INVLPGB_ILLEGAL) | SVM_IC(MCOMMIT) | SVM_IC(TLBSYNC))
 
 #define PAUSE_COUNT	3000
 #define PAUSE_THRESHOLD	128
 
-#define DR6_ONES	0xffff0ff0u
-#define DR6_WRITABLE	0x0000e00fu
-#define DR7_ONES	0x00000400u
-#define DR7_ZEROES	0x0000d800u
-
-/* After this the VMCB runs a CPU just reset; the front end then sets its state. */
+/* The caller then sets the guest's state. */
 void svm_vmcb_init(struct svm_vcpu *sv)
 {
 	struct svm_vmcb *c = sv->vmcb;
-	struct svm_seg data = { .attr = 0x93, .limit = 0xffff };
 
 	memset(c, 0, sizeof(*c));
 	c->intercept[SVM_IC_CR] = IC_CR;
@@ -60,9 +49,9 @@ void svm_vmcb_init(struct svm_vcpu *sv)
 	c->intercept[SVM_IC_MISC2] = IC_MISC2;
 	c->intercept[SVM_IC_MISC3] = IC_MISC3;
 	if (!sv->v.vm->guest_rdtscp)
-		c->intercept[SVM_IC_MISC2] |= SVM_I2_RDTSCP;
+		c->intercept[SVM_IC_MISC2] |= SVM_IC(RDTSCP);
 	if (boot_cpu_has(X86_FEATURE_PAUSEFILTER)) {
-		c->intercept[SVM_IC_MISC1] |= SVM_I1_PAUSE;
+		c->intercept[SVM_IC_MISC1] |= SVM_IC(PAUSE);
 		c->pause_count = PAUSE_COUNT;
 		c->pause_threshold = PAUSE_THRESHOLD;
 	}
@@ -73,18 +62,7 @@ void svm_vmcb_init(struct svm_vcpu *sv)
 	c->ncr3 = __sme_set(hv_mmu_root_pa(sv->v.vm));
 	c->tsc_offset = sv->v.tsc_offset_hw;
 
-	c->es = c->ss = c->ds = c->fs = c->gs = data;
-	c->cs = data;
-	c->cs.attr = 0x9b;
-	c->gdtr.limit = c->idtr.limit = 0xffff;
-	c->ldtr = (struct svm_seg){ .attr = 0x82, .limit = 0xffff };
-	c->tr = (struct svm_seg){ .attr = 0x8b, .limit = 0xffff };
-	c->dr6 = DR6_ONES;
-	c->dr7 = DR7_ONES;
-	c->g_pat = 0x0007040600070406ULL;
 	c->rflags = X86_EFLAGS_FIXED;
-	c->cr0 = X86_CR0_ET;
-	c->efer = EFER_SVME;
 
 	sv->asid_gen = 0;
 	sv->injected = 0;
@@ -93,38 +71,7 @@ void svm_vmcb_init(struct svm_vcpu *sv)
 	sv->nmi_masked = sv->iret_seen = sv->nmi_step = false;
 }
 
-/* Which of the checks of APM 15.5.1 most likely failed; 0: none that we know of. */
-u32 svm_vmcb_why_invalid(const struct svm_vmcb *c)
-{
-	bool lme_pg = (c->efer & EFER_LME) && (c->cr0 & X86_CR0_PG);
-
-	if ((c->cr0 & X86_CR0_NW) && !(c->cr0 & X86_CR0_CD))
-		return 1;
-	if (c->cr0 >> 32)
-		return 2;
-	if ((c->dr6 | c->dr7) >> 32)
-		return 3;
-	if (lme_pg && !(c->cr4 & X86_CR4_PAE))
-		return 4;
-	if (lme_pg && !(c->cr0 & X86_CR0_PE))
-		return 5;
-	if (lme_pg && (c->cs.attr & 0x600) == 0x600)
-		return 6;
-	if (!(c->efer & EFER_SVME) || !c->asid || !(c->intercept[SVM_IC_MISC2] & SVM_I2_VMRUN))
-		return 7;
-	if (c->cr3 >> boot_cpu_data.x86_phys_bits)
-		return 8;
-	return 0;
-}
-
 /* ---- segments ---- */
-
-static u64 canonical(u64 addr)
-{
-	unsigned int shift = 64 - boot_cpu_data.x86_virt_bits;
-
-	return (u64)((s64)(addr << shift) >> shift);
-}
 
 static struct svm_seg *seg_ptr(struct svm_vmcb *c, int n)
 {
@@ -205,7 +152,7 @@ void svm_set_segs(struct hv_vcpu *v, const struct hv_segs *s)
 		u32 attr = s->seg[n].attr;
 
 		/* VMLOAD's segments must be canonical; FS and GS hold user values. */
-		h->base = n >= HV_FS ? canonical(s->seg[n].base) : s->seg[n].base;
+		h->base = n >= HV_FS ? hv_host_canonical(s->seg[n].base) : s->seg[n].base;
 		h->limit = s->seg[n].limit;
 		h->selector = s->seg[n].selector;
 		if (attr & HV_SEG_UNUSABLE)
@@ -213,9 +160,9 @@ void svm_set_segs(struct hv_vcpu *v, const struct hv_segs *s)
 		h->attr = (attr & 0xff) | (attr >> 4 & 0xf00);
 	}
 	c->cpl = (s->seg[HV_SS].attr & HV_SEG_DPL) >> HV_SEG_DPL_SHIFT;
-	c->gdtr.base = canonical(s->gdtr.base);
+	c->gdtr.base = hv_host_canonical(s->gdtr.base);
 	c->gdtr.limit = s->gdtr.limit;
-	c->idtr.base = canonical(s->idtr.base);
+	c->idtr.base = hv_host_canonical(s->idtr.base);
 	c->idtr.limit = s->idtr.limit;
 	svm_dirty(c, SVM_CLEAN_SEG | SVM_CLEAN_DT);
 }
@@ -260,21 +207,19 @@ void svm_get_debug(struct hv_vcpu *v)
 {
 	struct svm_vmcb *c = to_svm(v)->vmcb;
 
-	v->dr6 = c->dr6;
-	v->dr7 = c->dr7;
+	v->debug.dr6 = c->dr6;
+	v->debug.dr7 = c->dr7;
 	/* A step of our own is not the guest's business. */
 	if (to_svm(v)->nmi_step)
-		v->dr6 &= ~(u64)DR_STEP;
+		v->debug.dr6 &= ~(u64)DR_STEP;
 }
 
 void svm_set_debug(struct hv_vcpu *v)
 {
 	struct svm_vmcb *c = to_svm(v)->vmcb;
 
-	v->dr6 = (v->dr6 & DR6_WRITABLE) | DR6_ONES;
-	v->dr7 = ((u32)v->dr7 & ~DR7_ZEROES) | DR7_ONES;
-	c->dr6 = v->dr6;
-	c->dr7 = v->dr7;
+	c->dr6 = v->debug.dr6;
+	c->dr7 = v->debug.dr7;
 	svm_dirty(c, SVM_CLEAN_DRX);
 }
 
@@ -303,13 +248,13 @@ void svm_set_msrs(struct hv_vcpu *v)
 	const struct hv_msrs *m = &v->msrs;
 
 	c->star = m->star;
-	c->lstar = canonical(m->lstar);
-	c->cstar = canonical(m->cstar);
+	c->lstar = hv_host_canonical(m->lstar);
+	c->cstar = hv_host_canonical(m->cstar);
 	c->sfmask = (u32)m->sfmask;
-	c->kernel_gs_base = canonical(m->kernel_gs_base);
+	c->kernel_gs_base = hv_host_canonical(m->kernel_gs_base);
 	c->sysenter_cs = m->sysenter_cs;
-	c->sysenter_esp = canonical(m->sysenter_esp);
-	c->sysenter_eip = canonical(m->sysenter_eip);
+	c->sysenter_esp = hv_host_canonical(m->sysenter_esp);
+	c->sysenter_eip = hv_host_canonical(m->sysenter_eip);
 	c->g_pat = m->pat;
 	/* Both live in the CPU while loaded; otherwise vcpu_load will do it. */
 	preempt_disable();

@@ -2,17 +2,16 @@
 /*
  * svm_vmcb.h - the virtual machine control block and the backend's objects.
  *
- * APM vol. 2 chapter 15 and appendices B (layout) and C (exit codes).  The
- * kernel's asm/svm.h is not used: it drags in Hyper-V's HV_* names, and its
- * field names move between releases.
+ * APM vol. 2 chapter 15 and appendices B (layout) and C (exit codes, which come
+ * from the kernel's uapi/asm/svm.h).  Its asm/svm.h is not used: it drags in
+ * Hyper-V's HV_* names, and its field names move between releases.
  *
  * Only svm/ includes this file.
  */
 #ifndef SVM_VMCB_H
 #define SVM_VMCB_H
 
-#include <linux/build_bug.h>
-#include <linux/percpu.h>
+#include <uapi/asm/svm.h>
 #include "../hv.h"
 
 /* ---- control area, offset 0x000 ---- */
@@ -22,45 +21,8 @@ enum { SVM_IC_CR, SVM_IC_DR, SVM_IC_EXC, SVM_IC_MISC1, SVM_IC_MISC2, SVM_IC_MISC
 /* word SVM_IC_CR: reads 0..15, writes 16..31; SVM_IC_DR the same */
 #define SVM_CR_READ(n)		BIT(n)
 #define SVM_CR_WRITE(n)		BIT(16 + (n))
-/* word SVM_IC_MISC1 */
-#define SVM_I1_INTR		BIT(0)
-#define SVM_I1_NMI		BIT(1)
-#define SVM_I1_SMI		BIT(2)
-#define SVM_I1_INIT		BIT(3)
-#define SVM_I1_VINTR		BIT(4)
-#define SVM_I1_RDPMC		BIT(15)
-#define SVM_I1_CPUID		BIT(18)
-#define SVM_I1_RSM		BIT(19)
-#define SVM_I1_IRET		BIT(20)
-#define SVM_I1_INVD		BIT(22)
-#define SVM_I1_PAUSE		BIT(23)
-#define SVM_I1_HLT		BIT(24)
-#define SVM_I1_INVLPGA		BIT(26)
-#define SVM_I1_IOIO		BIT(27)
-#define SVM_I1_MSR		BIT(28)
-#define SVM_I1_TASK		BIT(29)
-#define SVM_I1_FERR		BIT(30)
-#define SVM_I1_SHUTDOWN		BIT(31)
-/* word SVM_IC_MISC2 */
-#define SVM_I2_VMRUN		BIT(0)
-#define SVM_I2_VMMCALL		BIT(1)
-#define SVM_I2_VMLOAD		BIT(2)
-#define SVM_I2_VMSAVE		BIT(3)
-#define SVM_I2_STGI		BIT(4)
-#define SVM_I2_CLGI		BIT(5)
-#define SVM_I2_SKINIT		BIT(6)
-#define SVM_I2_RDTSCP		BIT(7)
-#define SVM_I2_WBINVD		BIT(9)
-#define SVM_I2_MONITOR		BIT(10)
-#define SVM_I2_MWAIT		BIT(11)
-#define SVM_I2_MWAIT_ARMED	BIT(12)
-#define SVM_I2_XSETBV		BIT(13)
-#define SVM_I2_RDPRU		BIT(14)
-/* word SVM_IC_MISC3 */
-#define SVM_I3_INVLPGB		BIT(0)
-#define SVM_I3_INVLPGB_ILLEGAL	BIT(1)
-#define SVM_I3_MCOMMIT		BIT(3)
-#define SVM_I3_TLBSYNC		BIT(4)
+/* The words SVM_IC_MISC* have a bit for each exit code, from 0x60 on. */
+#define SVM_IC(exit)		BIT(SVM_EXIT_##exit & 31)
 
 #define SVM_TLB_KEEP		0
 #define SVM_TLB_FLUSH_ALL	1
@@ -75,16 +37,6 @@ enum { SVM_IC_CR, SVM_IC_DR, SVM_IC_EXC, SVM_IC_MISC1, SVM_IC_MISC2, SVM_IC_MISC
 
 /* int_state */
 #define SVM_SHADOW		BIT(0)
-
-/* event_inj, exit_int_info */
-#define SVM_EV_VECTOR		0xffu
-#define SVM_EV_TYPE		(7u << 8)
-#define SVM_EV_INTR		(0u << 8)
-#define SVM_EV_NMI		(2u << 8)
-#define SVM_EV_EXCEPTION	(3u << 8)
-#define SVM_EV_SOFT		(4u << 8)
-#define SVM_EV_ERROR		BIT(11)
-#define SVM_EV_VALID		BIT(31)
 
 #define SVM_NP_ENABLE		BIT(0)
 
@@ -170,69 +122,26 @@ struct svm_vmcb {
 	u8 r6e8[0x1000 - 0x6e8];
 } __packed;
 
-static_assert(offsetof(struct svm_vmcb, iopm_pa) == 0x040);
 static_assert(offsetof(struct svm_vmcb, exit_code) == 0x070);
-static_assert(offsetof(struct svm_vmcb, event_inj) == 0x0a8);
 static_assert(offsetof(struct svm_vmcb, next_rip) == 0x0c8);
 static_assert(offsetof(struct svm_vmcb, es) == 0x400);
 static_assert(offsetof(struct svm_vmcb, cpl) == 0x4cb);
-static_assert(offsetof(struct svm_vmcb, cr4) == 0x548);
 static_assert(offsetof(struct svm_vmcb, rsp) == 0x5d8);
-static_assert(offsetof(struct svm_vmcb, rax) == 0x5f8);
 static_assert(offsetof(struct svm_vmcb, cr2) == 0x640);
 static_assert(offsetof(struct svm_vmcb, g_pat) == 0x668);
 static_assert(offsetof(struct svm_vmcb, spec_ctrl) == 0x6e0);
 static_assert(sizeof(struct svm_vmcb) == 0x1000);
 
-/* ---- exit codes ---- */
-#define SVM_EXIT_CR_READ	0x000	/* + n */
-#define SVM_EXIT_CR_WRITE	0x010
-#define SVM_EXIT_DR_READ	0x020
-#define SVM_EXIT_DR_WRITE	0x030
-#define SVM_EXIT_EXC		0x040
-#define SVM_EXIT_INTR		0x060
-#define SVM_EXIT_NMI		0x061
-#define SVM_EXIT_SMI		0x062
-#define SVM_EXIT_INIT		0x063
-#define SVM_EXIT_VINTR		0x064
-#define SVM_EXIT_RDPMC		0x06f
-#define SVM_EXIT_CPUID		0x072
-#define SVM_EXIT_RSM		0x073
-#define SVM_EXIT_IRET		0x074
-#define SVM_EXIT_INVD		0x076
-#define SVM_EXIT_PAUSE		0x077
-#define SVM_EXIT_HLT		0x078
-#define SVM_EXIT_INVLPGA	0x07a
-#define SVM_EXIT_IOIO		0x07b
-#define SVM_EXIT_MSR		0x07c
-#define SVM_EXIT_TASK_SWITCH	0x07d
-#define SVM_EXIT_FERR_FREEZE	0x07e
-#define SVM_EXIT_SHUTDOWN	0x07f
-#define SVM_EXIT_VMRUN		0x080
-#define SVM_EXIT_VMMCALL	0x081
-#define SVM_EXIT_VMLOAD		0x082
-#define SVM_EXIT_VMSAVE		0x083
-#define SVM_EXIT_STGI		0x084
-#define SVM_EXIT_CLGI		0x085
-#define SVM_EXIT_SKINIT		0x086
-#define SVM_EXIT_RDTSCP		0x087
-#define SVM_EXIT_WBINVD		0x089
-#define SVM_EXIT_MONITOR	0x08a
-#define SVM_EXIT_MWAIT		0x08b
-#define SVM_EXIT_MWAIT_ARMED	0x08c
-#define SVM_EXIT_XSETBV		0x08d
-#define SVM_EXIT_RDPRU		0x08e
+/* ---- exit codes beside those of the kernel's header ---- */
+
 #define SVM_EXIT_INVLPGB	0x0a0
 #define SVM_EXIT_INVLPGB_ILLEGAL 0x0a1
 #define SVM_EXIT_MCOMMIT	0x0a3
 #define SVM_EXIT_TLBSYNC	0x0a4
-#define SVM_EXIT_NPF		0x400
 #define SVM_EXIT_INVALID	0xffffffff	/* low half of -1; TCG 7.2 writes no more */
 #define SVM_EXIT_NO_SVM		0xfffffff0	/* ours: CLGI faulted, SVM is off on this CPU */
 
-#define SVM_NPF_PRESENT		BIT(0)
 #define SVM_NPF_WRITE		BIT(1)
-#define SVM_NPF_RSVD		BIT(3)
 #define SVM_NPF_FETCH		BIT(4)
 #define SVM_NPF_GUEST_WALK	BIT_ULL(33)
 
@@ -245,7 +154,6 @@ struct svm_cpu {
 	bool on;			/* we set EFER.SVME */
 	u32 max_asid, next_asid;
 	u64 asid_gen;			/* never 0 */
-	u64 last_id;			/* svm_vcpu.unique of the last to run here */
 };
 
 DECLARE_PER_CPU(struct svm_cpu, svm_cpu);
@@ -254,7 +162,6 @@ struct svm_vcpu {
 	struct hv_vcpu v;		/* first */
 	struct svm_vmcb *vmcb;
 	u64 vmcb_pa;
-	u64 unique;
 	struct svm_cpu *cpu;		/* valid while loaded */
 	int last_cpu;
 	u64 asid_gen;
@@ -282,6 +189,9 @@ static inline void svm_dirty(struct svm_vmcb *c, u32 group)
 	c->clean &= ~group;
 }
 
+#define HV_OP(result, op, args) result svm_##op args;
+#include "../hv_ops.h"
+
 /* svm.c */
 extern bool svm_nrips, svm_decode, svm_flush_by_asid, svm_clean, svm_v_spec_ctrl;
 extern u64 svm_iopm_pa, svm_msrpm_pa, svm_host_cr4_mce;
@@ -290,40 +200,13 @@ void svm_load_tsc_aux(struct svm_vcpu *sv, u64 val);
 
 /* svm_vmcb.c */
 void svm_vmcb_init(struct svm_vcpu *sv);
-u32 svm_vmcb_why_invalid(const struct svm_vmcb *c);
-void svm_get_segs(struct hv_vcpu *v, struct hv_segs *s);
-void svm_set_segs(struct hv_vcpu *v, const struct hv_segs *s);
-void svm_get_seg(struct hv_vcpu *v, int n, struct hv_seg *s);
-int svm_get_cpl(struct hv_vcpu *v);
-void svm_set_control(struct hv_vcpu *v);
-void svm_get_debug(struct hv_vcpu *v);
-void svm_set_debug(struct hv_vcpu *v);
-void svm_get_msrs(struct hv_vcpu *v);
-void svm_set_msrs(struct hv_vcpu *v);
-void svm_set_tsc_offset(struct hv_vcpu *v, u64 offset);
-u32 svm_get_shadow(struct hv_vcpu *v);
-void svm_set_shadow(struct hv_vcpu *v, u32 shadow);
 
 /* svm_event.c */
-void svm_inject_exception(struct hv_vcpu *v);
-void svm_inject_irq(struct hv_vcpu *v);
-void svm_inject_nmi(struct hv_vcpu *v);
-bool svm_irq_allowed(struct hv_vcpu *v);
-bool svm_nmi_allowed(struct hv_vcpu *v);
-void svm_set_irq_window(struct hv_vcpu *v, bool on);
-void svm_set_nmi_window(struct hv_vcpu *v, bool on);
-bool svm_get_nmi_masked(struct hv_vcpu *v);
-void svm_set_nmi_masked(struct hv_vcpu *v, bool masked);
-void svm_update_tpr(struct hv_vcpu *v);
 void svm_event_done(struct svm_vcpu *sv);
 void svm_soft_undo(struct svm_vcpu *sv);
 void svm_iret_intercepted(struct svm_vcpu *sv);
 void svm_iret_check(struct svm_vcpu *sv);
 bool svm_nmi_step_done(struct svm_vcpu *sv);
-
-/* svm_exit.c */
-int svm_fast_exit(struct hv_vcpu *v);
-int svm_slow_exit(struct hv_vcpu *v);
 
 /* enter.S: 0, or 1 when CLGI faulted and nothing happened */
 unsigned long svm_enter_guest(u64 *gpr, u64 vmcb_pa, u64 host_save_pa, u64 spec_ctrl);

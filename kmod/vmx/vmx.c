@@ -6,34 +6,19 @@
  * SDM vol. 3 chapters 23 to 28, appendix A (capabilities).  Never sees an ioctl
  * argument; guest memory is reached through the vendor-free files only.
  *
- * The module owns VMX while it has VMs (contract 8): VMXON finds CR4.VMXE clear,
- * and another hypervisor then finds it set.  So no VMCS but ours is ever current
- * on a CPU, and pointers need not be saved; borrowing KVM's VMXON will.
+ * The module owns VMX while it has VMs (contract 8), so no VMCS but ours is ever current on a CPU;
+ * borrowing KVM's VMXON will have to save pointers.
  *
- * "Acknowledge interrupt on exit" stays off: the host's interrupt is pending when
- * the section ends and is taken as any other.  An NMI is not pending; it is
- * raised again by INT 2, through the IDT, so a host that uses FRED is refused.
+ * "Acknowledge interrupt on exit" stays off: the host's interrupt is pending when the section ends
+ * and is taken as any other.  An NMI is not pending; it is raised again by INT 2, through the IDT,
+ * so a host that uses FRED is refused.
  */
-#include <linux/kernel.h>
-#include <linux/cpu.h>
-#include <linux/mm.h>
 #include <linux/moduleparam.h>
-#include <linux/percpu.h>
 #include <linux/perf_event.h>
-#include <linux/ptrace.h>
-#include <linux/sched.h>
-#include <linux/smp.h>
 #include <asm/apicdef.h>
 #include <asm/cpu_entry_area.h>
-#include <asm/cpufeature.h>
-#include <asm/debugreg.h>
 #include <asm/desc.h>
-#include <asm/msr.h>
-#include <asm/nospec-branch.h>
 #include <asm/perf_event.h>
-#include <asm/special_insns.h>
-#include <asm/trapnr.h>
-#include <asm/tsc.h>
 #include "vmx_vmcs.h"
 
 #define FEAT_CTL_NEEDED	(FEAT_CTL_LOCKED | FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX)
@@ -43,7 +28,7 @@ DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
 struct vmx_caps vmx;
 
 static const u16 verw_sel = __KERNEL_DS;
-static u64 vmx_basic, vmx_spec_ctrl_mask;
+static u64 vmx_basic;
 static u32 vmx_mask;
 module_param_named(vmx_mask, vmx_mask, uint, 0400);
 MODULE_PARM_DESC(vmx_mask, "VMX features not to use: 1 VPID, 2 TPR shadow, 4 EPT A/D bits, 8 large pages");
@@ -53,15 +38,6 @@ MODULE_PARM_DESC(vmx_stay_us, "longest stay in a guest, for emulators that lose 
 enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8 };
 
 /* ---- what this CPU can do ---- */
-
-static bool unusable_host(void)
-{
-#ifdef X86_FEATURE_FRED
-	return boot_cpu_has(X86_FEATURE_FRED);
-#else
-	return false;
-#endif
-}
 
 /*
  * Allowed settings of a control MSR: low word must be one, high word may be one.
@@ -147,7 +123,7 @@ static bool find_capabilities(void)
 	return true;
 }
 
-static int vmx_check(u32 *status)
+int vmx_check(u32 *status)
 {
 	u64 ctl;
 
@@ -180,7 +156,7 @@ static void msr_allow(unsigned long *map, u32 msr)
 	clear_bit(bit + 0x800 * 8, map);
 }
 
-static void vmx_cleanup(void)
+void vmx_cleanup(void)
 {
 	int cpu;
 
@@ -192,25 +168,21 @@ static void vmx_cleanup(void)
 	vmx.msr_bitmap = NULL;
 }
 
-static int vmx_setup(void)
+int vmx_setup(void)
 {
 	unsigned int i;
 	int cpu;
 
-	if (unusable_host()) {
+#ifdef X86_FEATURE_FRED
+	if (boot_cpu_has(X86_FEATURE_FRED)) {
 		pr_err("hv: this kernel takes its interrupts by FRED; boot with fred=off\n");
 		return -ENODEV;
 	}
+#endif
 	if (!find_capabilities()) {
 		pr_err("hv: this CPU's VMX lacks EPT, unrestricted guest or virtual NMIs\n");
 		return -ENODEV;
 	}
-	if (boot_cpu_has(X86_FEATURE_IBRS))
-		vmx_spec_ctrl_mask |= SPEC_CTRL_IBRS;
-	if (boot_cpu_has(X86_FEATURE_STIBP))
-		vmx_spec_ctrl_mask |= SPEC_CTRL_STIBP;
-	if (boot_cpu_has(X86_FEATURE_SPEC_CTRL_SSBD))
-		vmx_spec_ctrl_mask |= SPEC_CTRL_SSBD;
 	vmx.l1d = boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D) &&
 		  !cpu_mitigations_off();
 	/* Where the kernel itself has no need of VERW, which enter.S follows, guests may. */
@@ -246,7 +218,7 @@ out:
 	return -ENOMEM;
 }
 
-static void vmx_info(struct hv_info *info)
+void vmx_info(struct hv_info *info)
 {
 	/* Four levels reach 48 bits, which is as much as a guest is told. */
 	info->npt_levels = 4;
@@ -270,7 +242,7 @@ static void vmx_info(struct hv_info *info)
 
 /* ---- on and off; on the CPU, interrupts off ---- */
 
-static int vmx_cpu_enable(void)
+int vmx_cpu_enable(void)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
 	u64 ctl, pa = __pa(c->vmxon);
@@ -284,7 +256,6 @@ static int vmx_cpu_enable(void)
 	asm goto("1: vmxon %0\n\tjbe %l[failed]\n" _ASM_EXTABLE(1b, %l[failed])
 		 : : "m" (pa) : "cc", "memory" : failed);
 	c->on = true;
-	c->last_id = 0;
 	/* What is tagged like ours in the TLB may be of whoever was here before. */
 	vmx_invept(vmx.ept & VMX_EPT_EXTENT_GLOBAL_BIT ? VMX_EPT_EXTENT_GLOBAL
 						       : VMX_EPT_EXTENT_CONTEXT, 0);
@@ -308,7 +279,7 @@ static void vmcs_release(void *arg)
 	vx->cpu = -1;
 }
 
-static void vmx_cpu_disable(void)
+void vmx_cpu_disable(void)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
 	struct vmx_vcpu *vx, *next;
@@ -323,7 +294,7 @@ static void vmx_cpu_disable(void)
 	hv_cr4_vmxe(false);
 }
 
-static bool vmx_cpu_in_use(void)
+bool vmx_cpu_in_use(void)
 {
 	bool in_use;
 
@@ -335,34 +306,29 @@ static bool vmx_cpu_in_use(void)
 
 /* ---- vCPUs ---- */
 
-static int vmx_vcpu_create(struct hv_vcpu *v)
+int vmx_vcpu_create(struct hv_vcpu *v)
 {
-	static atomic64_t unique;
 	struct vmx_vcpu *vx = to_vmx(v);
 
 	BUILD_BUG_ON(offsetof(struct vmx_vcpu, v));
 	vx->cpu = -1;
 	vx->vmcs = hv_alloc(PAGE_SIZE);
 	vx->vapic = hv_alloc(PAGE_SIZE);
-	if (!vx->vmcs || !vx->vapic) {
-		hv_free(vx->vmcs);
-		hv_free(vx->vapic);
+	if (!vx->vmcs || !vx->vapic)
 		return -ENOMEM;
-	}
 	*vx->vmcs = vmx_basic_vmcs_revision_id(vmx_basic);
 	vx->vmcs_pa = __pa(vx->vmcs);
 	vx->eptp = hv_mmu_root_pa(v->vm) | VMX_EPTP_MT_WB | VMX_EPTP_PWL_4 |
 		   (vmx.ept & VMX_EPT_AD_BIT ? VMX_EPTP_AD_ENABLE_BIT : 0);
-	vx->unique = atomic64_inc_return(&unique);
 	return 0;
 }
 
-static void vmx_vcpu_destroy(struct hv_vcpu *v)
+void vmx_vcpu_destroy(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	int cpu = READ_ONCE(vx->cpu);
 
-	if (cpu >= 0)
+	if (vx->vmcs_pa && cpu >= 0)
 		smp_call_function_single(cpu, vmcs_release, vx, 1);
 	hv_free(vx->vmcs);
 	hv_free(vx->vapic);
@@ -402,7 +368,7 @@ void vmx_load_lazy(struct vmx_vcpu *vx)
  * The kernel does not use what is replaced here before the put, which comes ahead
  * of its own saving at a context switch and of the way to user space.
  */
-static void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
+void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	struct vmx_cpu *c = per_cpu_ptr(&vmx_cpu, cpu);
@@ -434,10 +400,6 @@ static void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
 		rdmsrl(MSR_IA32_SYSENTER_ESP, msr);
 		vmcs_write(HOST_IA32_SYSENTER_ESP, msr);
 	}
-	if (c->last_id != vx->unique) {
-		c->last_id = vx->unique;
-		hv_ibpb();
-	}
 	vx->section = 0;
 
 	savesegment(ds, vx->ds);
@@ -454,7 +416,7 @@ static void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
 	vmx_load_lazy(vx);
 }
 
-static void vmx_vcpu_put(struct hv_vcpu *v)
+void vmx_vcpu_put(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	int i;
@@ -525,11 +487,11 @@ static void take_host_event(void)
 		hv_machine_check();
 }
 
-static void vmx_enter(struct hv_vcpu *v)
+void vmx_enter(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
-	u64 spec_ctrl = v->msrs.spec_ctrl & vmx_spec_ctrl_mask;
+	u64 spec_ctrl = v->msrs.spec_ctrl & hv_spec_ctrl_mask;
 	u8 tpr = hv_lapic_get_cr8(v);
 	struct hv_host_debug debug;
 	unsigned long ret;
@@ -563,8 +525,6 @@ static void vmx_enter(struct hv_vcpu *v)
 		asm volatile("lldt %0" : : "rm" (vx->ldt));
 	hv_debug_restore(&debug);
 
-	v->insn.avail = 0;
-	v->next_rip = 0;
 	if (unlikely(ret)) {
 		code = ret == 2 ? VMX_EXIT_NO_VMX
 				: VMX_EXIT_INSN_ERROR | (u32)vmcs_read(VM_INSTRUCTION_ERROR);
@@ -587,10 +547,6 @@ static void vmx_enter(struct hv_vcpu *v)
 	v->cr2 = native_read_cr2();
 	if (code == EXIT_REASON_EXCEPTION_NMI)
 		take_host_event();
-#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
-	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
-		this_cpu_write(x86_ibpb_exit_to_user, true);
-#endif
 	v->regs.gpr[HV_RSP] = vx->rsp = vmcs_read(GUEST_RSP);
 	v->regs.rip = vx->rip = vmcs_read(GUEST_RIP);
 	v->regs.rflags = vx->rflags = vmcs_read(GUEST_RFLAGS);
@@ -599,7 +555,7 @@ static void vmx_enter(struct hv_vcpu *v)
 		for (i = 0; i < 4; i++)
 			v->pdpte[i] = vmcs_read(GUEST_PDPTR0 + 2 * i);
 	vx->vectoring = vmcs_read(IDT_VECTORING_INFO_FIELD);
-	if (unlikely(vx->injected | (vx->vectoring & INTR_INFO_VALID_MASK)))
+	if (unlikely(vx->injected | (vx->vectoring & HV_EV_VALID)))
 		vmx_event_done(vx);
 	if (vmx.tpr_shadow && unlikely(vx->vapic[APIC_TASKPRI] >> 4 != vx->tpr)) {
 		vx->tpr = vx->vapic[APIC_TASKPRI] >> 4;
@@ -609,17 +565,17 @@ static void vmx_enter(struct hv_vcpu *v)
 
 /* ---- second-stage entries: SDM 28.3.2 ---- */
 
-static u64 vmx_pte_table(u64 pa)
+u64 vmx_pte_table(u64 pa)
 {
 	return pa | VMX_EPT_RWX_MASK;
 }
 
 /* Write-back whatever the guest's PAT says: there are no devices behind its memory. */
-static u64 vmx_pte_leaf(u64 pa, bool write, bool exec, int level)
+u64 vmx_pte_leaf(u64 pa, bool write, int level)
 {
-	return pa | VMX_EPT_READABLE_MASK | (write ? VMX_EPT_WRITABLE_MASK : 0) |
-	       (exec ? VMX_EPT_EXECUTABLE_MASK : 0) | VMX_EPT_IPAT_BIT |
-	       VMX_EPTP_MT_WB << VMX_EPT_MT_EPTE_SHIFT | (level > 1 ? BIT_ULL(7) : 0);
+	return pa | VMX_EPT_READABLE_MASK | VMX_EPT_EXECUTABLE_MASK | VMX_EPT_IPAT_BIT |
+	       VMX_EPTP_MT_WB << VMX_EPT_MT_EPTE_SHIFT | (write ? VMX_EPT_WRITABLE_MASK : 0) |
+	       (level > 1 ? BIT_ULL(7) : 0);
 }
 
 struct hv_ops hv_vmx_ops __ro_after_init = {
@@ -628,44 +584,8 @@ struct hv_ops hv_vmx_ops __ro_after_init = {
 	.vendor = HV_VENDOR_VMX,
 	.keeps_pdptes = true,
 	.vcpu_size = sizeof(struct vmx_vcpu),
-	.check = vmx_check,
-	.setup = vmx_setup,
-	.cleanup = vmx_cleanup,
-	.cpu_enable = vmx_cpu_enable,
-	.cpu_disable = vmx_cpu_disable,
-	.cpu_in_use = vmx_cpu_in_use,
-	.info = vmx_info,
-	.vcpu_create = vmx_vcpu_create,
-	.vcpu_destroy = vmx_vcpu_destroy,
-	.vcpu_load = vmx_vcpu_load,
-	.vcpu_put = vmx_vcpu_put,
-	.enter = vmx_enter,
-	.fast_exit = vmx_fast_exit,
-	.slow_exit = vmx_slow_exit,
-	.get_segs = vmx_get_segs,
-	.set_segs = vmx_set_segs,
-	.get_seg = vmx_get_seg,
-	.get_cpl = vmx_get_cpl,
-	.set_control = vmx_set_control,
-	.get_debug = vmx_get_debug,
-	.set_debug = vmx_set_debug,
-	.get_msrs = vmx_get_msrs,
-	.set_msrs = vmx_set_msrs,
-	.set_tsc_offset = vmx_set_tsc_offset,
-	.get_shadow = vmx_get_shadow,
-	.set_shadow = vmx_set_shadow,
-	.inject_exception = vmx_inject_exception,
-	.inject_irq = vmx_inject_irq,
-	.inject_nmi = vmx_inject_nmi,
-	.irq_allowed = vmx_irq_allowed,
-	.nmi_allowed = vmx_nmi_allowed,
-	.set_irq_window = vmx_set_irq_window,
-	.set_nmi_window = vmx_set_nmi_window,
-	.get_nmi_masked = vmx_get_nmi_masked,
-	.set_nmi_masked = vmx_set_nmi_masked,
-	.update_tpr = vmx_update_tpr,
-	.pte_table = vmx_pte_table,
-	.pte_leaf = vmx_pte_leaf,
+#define HV_OP(result, op, args) .op = vmx_##op,
+#include "../hv_ops.h"
 	.pte_present = VMX_EPT_READABLE_MASK,
 	.pte_large = BIT_ULL(7),
 	.pte_write = VMX_EPT_WRITABLE_MASK,

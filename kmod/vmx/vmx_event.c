@@ -6,20 +6,8 @@
  * 24.4.2 (interruptibility), 25.2 (windows).  Order and priority are hv_event.c's.
  * Virtual NMIs are required, so the CPU itself keeps the guest's NMI mask.
  */
-#include <linux/kernel.h>
 #include <asm/apicdef.h>
-#include <asm/processor-flags.h>
 #include "vmx_vmcs.h"
-
-#define VEC_NMI		2
-/* #DF, #TS, #NP, #SS, #GP, #PF, #AC push an error code, the CPU insists. */
-#define VEC_ERROR_CODE	(BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17))
-
-static void inject(struct vmx_vcpu *vx, u32 info)
-{
-	vx->injected = info | INTR_INFO_VALID_MASK;
-	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, vx->injected);
-}
 
 static void clear_blocking(u32 bits)
 {
@@ -29,88 +17,30 @@ static void clear_blocking(u32 bits)
 		vmcs_write(GUEST_INTERRUPTIBILITY_INFO, old & ~bits);
 }
 
-void vmx_inject_exception(struct hv_vcpu *v)
+void vmx_inject(struct hv_vcpu *v, u32 info)
 {
-	const struct hv_events *e = &v->ev;
-	u32 info = INTR_TYPE_HARD_EXCEPTION | e->exc_vector;
+	u32 type = info & HV_EV_TYPE;
 
-	/* Real mode has no error codes, whoever raised the exception. */
-	if ((BIT(e->exc_vector) & VEC_ERROR_CODE) && (v->cr0 & X86_CR0_PE)) {
-		info |= INTR_INFO_DELIVER_CODE_MASK;
-		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, (u16)e->exc_error_code);
-	}
-	inject(to_vmx(v), info);
-}
-
-void vmx_inject_irq(struct hv_vcpu *v)
-{
-	struct vmx_vcpu *vx = to_vmx(v);
-	const struct hv_events *e = &v->ev;
-
-	clear_blocking(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
-	if (!(e->int_flags & HV_INT_SOFT)) {
-		inject(vx, INTR_TYPE_EXT_INTR | e->int_vector);
-		return;
-	}
+	/* The entry sets the mask of an NMI, and refuses one that is set. */
+	if (type != HV_EV_EXCEPTION)
+		clear_blocking(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS |
+			       (type == HV_EV_NMI ? GUEST_INTR_STATE_NMI : 0));
+	if (info & HV_EV_ERROR)
+		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, (u16)v->ev.exc_error_code);
 	/* The handler returns behind the instruction. */
-	vx->inject_length = e->int_length;
-	vmcs_write(VM_ENTRY_INSTRUCTION_LEN, e->int_length);
-	inject(vx, INTR_TYPE_SOFT_INTR | e->int_vector);
+	if (type == HV_EV_SOFT)
+		vmcs_write(VM_ENTRY_INSTRUCTION_LEN, v->ev.int_length);
+	to_vmx(v)->injected = info;
+	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, info);
 }
 
-void vmx_inject_nmi(struct hv_vcpu *v)
-{
-	/* The entry sets the mask, and refuses one that is set. */
-	clear_blocking(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS | GUEST_INTR_STATE_NMI);
-	inject(to_vmx(v), INTR_TYPE_NMI_INTR | VEC_NMI);
-}
-
-/*
- * After an exit: what was injected is delivered, unless the vectoring information
- * holds an event whose delivery caused the exit.  That event is given back;
- * software interrupts and exceptions of the guest's own are not, because RIP
- * still stands at their instruction, which simply runs again.
- */
 void vmx_event_done(struct vmx_vcpu *vx)
 {
-	struct hv_events *e = &vx->v.ev;
-	u32 info = vx->vectoring, ours = vx->injected;
-	u8 vector = info & INTR_INFO_VECTOR_MASK;
+	u32 ours = vx->injected;
 
 	vx->injected = 0;
-	if (ours) {
-		if (e->exc_flags & HV_EXC_INJECTED)
-			e->exc_flags = 0;
-		e->nmi_injected = 0;
-		e->int_flags = 0;
-	}
-	if (!(info & INTR_INFO_VALID_MASK))
-		return;
-	switch (info & INTR_INFO_INTR_TYPE_MASK) {
-	case INTR_TYPE_EXT_INTR:
-		e->int_flags = HV_INT_INJECTED;
-		e->int_vector = vector;
-		break;
-	case INTR_TYPE_NMI_INTR:
-		e->nmi_injected = 1;
-		break;
-	case INTR_TYPE_HARD_EXCEPTION:
-		e->exc_flags = HV_EXC_INJECTED;
-		e->exc_vector = vector;
-		e->exc_error_code = 0;
-		if (info & INTR_INFO_DELIVER_CODE_MASK) {
-			e->exc_flags |= HV_EXC_ERROR_CODE;
-			e->exc_error_code = vmcs_read(IDT_VECTORING_ERROR_CODE);
-		}
-		break;
-	case INTR_TYPE_SOFT_INTR:
-		if ((ours & INTR_INFO_INTR_TYPE_MASK) != INTR_TYPE_SOFT_INTR)
-			break;
-		e->int_flags = HV_INT_INJECTED | HV_INT_SOFT;
-		e->int_vector = vector;
-		e->int_length = vx->inject_length;
-		break;
-	}
+	hv_event_done(&vx->v, ours, vx->vectoring,
+		      vx->vectoring & HV_EV_ERROR ? vmcs_read(IDT_VECTORING_ERROR_CODE) : 0);
 }
 
 /* ---- windows ---- */
@@ -118,17 +48,6 @@ void vmx_event_done(struct vmx_vcpu *vx)
 static bool blocked(u32 by)
 {
 	return vmcs_read(GUEST_INTERRUPTIBILITY_INFO) & by;
-}
-
-bool vmx_irq_allowed(struct hv_vcpu *v)
-{
-	return (v->regs.rflags & X86_EFLAGS_IF) &&
-	       !blocked(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
-}
-
-bool vmx_nmi_allowed(struct hv_vcpu *v)
-{
-	return !blocked(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS | GUEST_INTR_STATE_NMI);
 }
 
 void vmx_set_proc(struct vmx_vcpu *vx, u32 bit, bool on)

@@ -5,16 +5,8 @@
  * SDM vol. 3 appendix C (exit reasons), section 27.2 (what the CPU tells about
  * each).  What an exit means is hv_exit.c's business.
  */
-#include <linux/kernel.h>
-#include <linux/ptrace.h>
-#include <linux/sched.h>
-#include <asm/processor-flags.h>
 #include "vmx_vmcs.h"
 #include "../hv_trace.h"
-
-#define VEC_DB	1
-#define VEC_AC	17
-#define VEC_MC	18
 
 #define QUAL_NMI_UNBLOCKED	BIT(12)	/* of an EPT violation: IRET had ended the mask */
 #define QUAL_LINEAR		BIT(7)	/* of an EPT violation: there is a linear address... */
@@ -28,7 +20,7 @@
 #define EXIT_REASON_TPAUSE	68
 #endif
 
-static int unexpected(struct hv_vcpu *v)
+int vmx_unexpected(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 
@@ -55,8 +47,8 @@ static int exit_cr(struct hv_vcpu *v)
 		val = v->cr0 & ~(u64)X86_CR0_TS;
 		break;
 	default:
-		cr = 0;
-		val = hv_lmsw(v, qual >> LMSW_SOURCE_DATA_SHIFT);
+		cr = HV_CR0_LMSW;
+		val = qual >> LMSW_SOURCE_DATA_SHIFT;
 	}
 	return hv_exit_write_cr(v, cr, val, v->next_rip);
 }
@@ -68,22 +60,22 @@ static int exit_exception(struct hv_vcpu *v)
 
 	if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
 		return HV_LOOP;		/* the host's, and taken already */
-	if ((info & INTR_INFO_UNBLOCK_NMI) && !(vx->vectoring & INTR_INFO_VALID_MASK))
+	if ((info & INTR_INFO_UNBLOCK_NMI) && !(vx->vectoring & HV_EV_VALID))
 		vmx_set_nmi_masked(v, true);
 	switch (info & INTR_INFO_VECTOR_MASK) {
-	case VEC_DB:
+	case X86_TRAP_DB:
 		/* ICEBP is a trap, but this exit comes before it. */
 		if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_PRIV_SW_EXCEPTION)
 			v->regs.rip += vmcs_read(VM_EXIT_INSTRUCTION_LEN);
 		hv_queue_db(v, vx->qual & DB_QUAL);
 		return HV_ENTER;
-	case VEC_AC:
-		hv_queue_exception_error(v, VEC_AC, 0);
+	case X86_TRAP_AC:
+		hv_queue_exception(v, X86_TRAP_AC);
 		return HV_ENTER;
-	case VEC_MC:
+	case X86_TRAP_MC:
 		return HV_LOOP;		/* the same */
 	}
-	return unexpected(v);
+	return vmx_unexpected(v);
 }
 
 /* ---- page faults of the second stage ---- */
@@ -101,23 +93,11 @@ static int ept_fast(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 
-	if (unlikely(vx->vectoring & INTR_INFO_VALID_MASK))
+	if (unlikely(vx->vectoring & HV_EV_VALID))
 		return HV_SLOW;		/* under the delivery of an event: no instruction's */
 	if (unlikely(vx->qual & QUAL_NMI_UNBLOCKED))
 		vmx_set_nmi_masked(v, true);
 	return hv_exit_npf_fast(v, vmcs_read(GUEST_PHYSICAL_ADDRESS), ept_access(vx->qual));
-}
-
-static int ept_slow(struct hv_vcpu *v)
-{
-	struct vmx_vcpu *vx = to_vmx(v);
-	int ret = hv_exit_npf(v, vmcs_read(GUEST_PHYSICAL_ADDRESS), ept_access(vx->qual));
-
-	if (unlikely(vx->vectoring & INTR_INFO_VALID_MASK) && ret == HV_USER &&
-	    (v->run->exit_reason == HV_EXIT_MMIO || v->run->exit_reason == HV_EXIT_APIC))
-		/* A stack or table in device memory: no instruction could be emulated. */
-		return unexpected(v);
-	return ret;
 }
 
 /* ---- the switch ---- */
@@ -129,12 +109,6 @@ static int exit_io(struct hv_vcpu *v)
 
 	return hv_exit_io(v, qual >> 16, (qual & 7) + 1, qual & BIT(3), qual & BIT(4),
 			  qual & BIT(5), v->next_rip);
-}
-
-static int skip(struct hv_vcpu *v)
-{
-	hv_retire(v, v->next_rip);
-	return HV_ENTER;
 }
 
 static int entry_failed(struct hv_vcpu *v)
@@ -151,11 +125,8 @@ int vmx_fast_exit(struct hv_vcpu *v)
 	u32 code = v->exit_code;
 
 	trace_hv_exit(v, code, vx->qual, vx->vectoring);
-	if (unlikely(code == VMX_EXIT_NO_VMX)) {
-		/* This CPU is going away, or the machine is. */
-		set_tsk_need_resched(current);
-		return hv_hw_lost() ? -EIO : HV_LOOP;
-	}
+	if (unlikely(code == VMX_EXIT_NO_VMX))
+		return hv_exit_off(v);
 	if (unlikely(code & (VMX_EXIT_FAILED | VMX_EXIT_INSN_ERROR)))
 		return entry_failed(v);
 
@@ -189,7 +160,7 @@ int vmx_fast_exit(struct hv_vcpu *v)
 	case EXIT_REASON_GDTR_IDTR:	/* neither is asked for */
 	case EXIT_REASON_LDTR_TR:
 	case EXIT_REASON_EPT_MISCONFIG:
-		return unexpected(v);
+		return vmx_unexpected(v);
 	}
 
 	/* The rest are instructions, whose length the CPU tells. */
@@ -217,7 +188,7 @@ int vmx_fast_exit(struct hv_vcpu *v)
 		return hv_exit_xsetbv(v);
 	case EXIT_REASON_WBINVD:
 	case EXIT_REASON_INVD:	/* guest memory is coherent, and INVD would not be kind */
-		return skip(v);
+		return hv_exit_skip(v);
 	case EXIT_REASON_PAUSE_INSTRUCTION:
 		return HV_SLOW;
 	case EXIT_REASON_RDPMC:	/* no counters: every index is out of range */
@@ -235,19 +206,21 @@ int vmx_fast_exit(struct hv_vcpu *v)
 	case EXIT_REASON_TPAUSE:
 		return hv_exit_ud(v);
 	}
-	return unexpected(v);
+	return vmx_unexpected(v);
 }
 
 /* Only what vmx_fast_exit() called HV_SLOW comes here. */
 int vmx_slow_exit(struct hv_vcpu *v)
 {
+	struct vmx_vcpu *vx = to_vmx(v);
+
 	switch ((u32)v->exit_code) {
 	case EXIT_REASON_EPT_VIOLATION:
-		return ept_slow(v);
+		return hv_exit_npf(v, vmcs_read(GUEST_PHYSICAL_ADDRESS), ept_access(vx->qual),
+				   vx->vectoring & HV_EV_VALID);
 	case EXIT_REASON_MSR_READ:
-		return hv_exit_rdmsr_slow(v);
 	case EXIT_REASON_MSR_WRITE:
-		return hv_exit_wrmsr_slow(v);
+		return hv_exit_msr_slow(v, v->exit_code == EXIT_REASON_MSR_WRITE);
 	case EXIT_REASON_PAUSE_INSTRUCTION:
 		return hv_exit_pause(v, v->next_rip);
 	}

@@ -2,15 +2,10 @@
 /*
  * vmx_vmcs.c - guest state in and out of the VMCS, and what exits.
  *
- * SDM vol. 3 chapters 24 (fields), 25 (what exits), 26 (checks at an entry).
- * Whatever is written here may come from a hostile owner of the guest: the worst
- * it may lead to is a failed entry.
+ * SDM vol. 3 chapters 24 (fields), 25 (what exits), 26 (checks at an entry). Whatever is written
+ * here may come from a hostile owner of the guest: the worst it may lead to is a failed entry.
  */
-#include <linux/kernel.h>
-#include <asm/cpufeature.h>
 #include <asm/desc.h>
-#include <asm/msr.h>
-#include <asm/processor-flags.h>
 #include <asm/segment.h>
 #include "vmx_vmcs.h"
 
@@ -21,16 +16,20 @@
 #define PLE_GAP_CYCLES		128
 #define PLE_WINDOW_CYCLES	4096
 
-#define DR6_ONES	0xffff0ff0u
-#define DR6_WRITABLE	0x0000e00fu
-#define DR7_ONES	0x00000400u
-#define DR7_ZEROES	0x0000d800u
 #define PENDING_BS	BIT(14)
 
 /* The VMCS is current and clear; the front end then sets the guest's state. */
 void vmx_vmcs_init(struct vmx_vcpu *vx)
 {
-	u32 proc2 = vmx.proc2;
+	/* Among them selectors and a base for which the host has user values: vmx_vcpu_load(). */
+	static const u16 zero[] = {
+		PAGE_FAULT_ERROR_CODE_MASK, PAGE_FAULT_ERROR_CODE_MATCH, CR3_TARGET_COUNT,
+		VM_EXIT_MSR_STORE_COUNT, VM_EXIT_MSR_LOAD_COUNT, VM_ENTRY_MSR_LOAD_COUNT,
+		VM_ENTRY_INTR_INFO_FIELD, GUEST_IA32_DEBUGCTL, GUEST_INTERRUPTIBILITY_INFO,
+		GUEST_PENDING_DBG_EXCEPTIONS, GUEST_RIP, GUEST_RSP, HOST_DS_SELECTOR,
+		HOST_ES_SELECTOR, HOST_FS_SELECTOR, HOST_GS_SELECTOR, HOST_FS_BASE,
+	};
+	u32 proc2 = vmx.proc2, i;
 
 	if (!vx->v.vm->guest_rdtscp)
 		proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_RDTSCP;
@@ -42,13 +41,6 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 	vmcs_write(VM_EXIT_CONTROLS, vmx.exit);
 	vmcs_write(VM_ENTRY_CONTROLS, vx->entry_ctl);
 	vmcs_write(EXCEPTION_BITMAP, EXCEPTIONS);
-	vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, 0);
-	vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, 0);
-	vmcs_write(CR3_TARGET_COUNT, 0);
-	vmcs_write(VM_EXIT_MSR_STORE_COUNT, 0);
-	vmcs_write(VM_EXIT_MSR_LOAD_COUNT, 0);
-	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 0);
-	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 	vmcs_write(MSR_BITMAP, __pa(vmx.msr_bitmap));
 	vmcs_write(EPT_POINTER, vx->eptp);
 	/* Mappings are tagged by EPTP and VPID: a VM's own numbers are enough. */
@@ -64,10 +56,7 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 	}
 	vmcs_write(TSC_OFFSET, vx->v.tsc_offset_hw);
 	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
-	vmcs_write(GUEST_IA32_DEBUGCTL, 0);
 	vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
-	vmcs_write(GUEST_INTERRUPTIBILITY_INFO, 0);
-	vmcs_write(GUEST_PENDING_DBG_EXCEPTIONS, 0);
 	if (vmx.pin & PIN_BASED_VMX_PREEMPTION_TIMER)
 		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, vmx.stay);
 	if (vmx.perf)
@@ -76,8 +65,8 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 	vmcs_write(CR0_GUEST_HOST_MASK, ~0ULL);
 	vmcs_write(CR4_GUEST_HOST_MASK, ~0ULL);
 	vx->rip = vx->rsp = 0;
-	vmcs_write(GUEST_RIP, 0);
-	vmcs_write(GUEST_RSP, 0);
+	for (i = 0; i < ARRAY_SIZE(zero); i++)
+		vmcs_write(zero[i], 0);
 	vmx_host_init();
 	vx->ready = true;
 }
@@ -92,12 +81,6 @@ void vmx_host_init(void)
 	vmcs_write(HOST_CS_SELECTOR, __KERNEL_CS);
 	vmcs_write(HOST_SS_SELECTOR, __KERNEL_DS);
 	vmcs_write(HOST_TR_SELECTOR, GDT_ENTRY_TSS * 8);
-	/* User values that these may have: vmx_vcpu_load() and vmx_vcpu_put(). */
-	vmcs_write(HOST_DS_SELECTOR, 0);
-	vmcs_write(HOST_ES_SELECTOR, 0);
-	vmcs_write(HOST_FS_SELECTOR, 0);
-	vmcs_write(HOST_GS_SELECTOR, 0);
-	vmcs_write(HOST_FS_BASE, 0);
 	vmcs_write(HOST_CR0, read_cr0() & ~X86_CR0_TS);
 	rdmsrl(MSR_IA32_SYSENTER_CS, msr);
 	vmcs_write(HOST_IA32_SYSENTER_CS, (u32)msr);
@@ -111,13 +94,6 @@ void vmx_host_init(void)
 }
 
 /* ---- segments ---- */
-
-static u64 canonical(u64 addr)
-{
-	unsigned int shift = 64 - boot_cpu_data.x86_virt_bits;
-
-	return (u64)((s64)(addr << shift) >> shift);
-}
 
 /* ES, CS, SS, DS, FS, GS, LDTR, TR: in the encodings as in HV_ES.. */
 #define SEG_SELECTOR(n)	(GUEST_ES_SELECTOR + 2 * (n))
@@ -167,13 +143,13 @@ void vmx_set_segs(struct hv_vcpu *v, const struct hv_segs *s)
 			attr = (attr & ~HV_SEG_G) | (seg->limit > 0xfffff ? HV_SEG_G : 0);
 		}
 		vmcs_write(SEG_SELECTOR(n), seg->selector);
-		vmcs_write(SEG_BASE(n), n >= HV_FS ? canonical(seg->base) : seg->base);
+		vmcs_write(SEG_BASE(n), n >= HV_FS ? hv_host_canonical(seg->base) : seg->base);
 		vmcs_write(SEG_LIMIT(n), seg->limit);
 		vmcs_write(SEG_AR(n), attr);
 	}
-	vmcs_write(GUEST_GDTR_BASE, canonical(s->gdtr.base));
+	vmcs_write(GUEST_GDTR_BASE, hv_host_canonical(s->gdtr.base));
 	vmcs_write(GUEST_GDTR_LIMIT, s->gdtr.limit);
-	vmcs_write(GUEST_IDTR_BASE, canonical(s->idtr.base));
+	vmcs_write(GUEST_IDTR_BASE, hv_host_canonical(s->idtr.base));
 	vmcs_write(GUEST_IDTR_LIMIT, s->idtr.limit);
 }
 
@@ -215,14 +191,12 @@ void vmx_set_control(struct hv_vcpu *v)
 
 void vmx_get_debug(struct hv_vcpu *v)
 {
-	v->dr7 = vmcs_read(GUEST_DR7);
+	v->debug.dr7 = vmcs_read(GUEST_DR7);
 }
 
 void vmx_set_debug(struct hv_vcpu *v)
 {
-	v->dr6 = (v->dr6 & DR6_WRITABLE) | DR6_ONES;
-	v->dr7 = ((u32)v->dr7 & ~DR7_ZEROES) | DR7_ONES;
-	vmcs_write(GUEST_DR7, v->dr7);
+	vmcs_write(GUEST_DR7, v->debug.dr7);
 }
 
 /* ---- MSRs ---- */
@@ -243,12 +217,12 @@ void vmx_set_msrs(struct hv_vcpu *v)
 {
 	struct hv_msrs *m = &v->msrs;
 
-	m->lstar = canonical(m->lstar);
-	m->cstar = canonical(m->cstar);
-	m->kernel_gs_base = canonical(m->kernel_gs_base);
+	m->lstar = hv_host_canonical(m->lstar);
+	m->cstar = hv_host_canonical(m->cstar);
+	m->kernel_gs_base = hv_host_canonical(m->kernel_gs_base);
 	vmcs_write(GUEST_SYSENTER_CS, (u32)m->sysenter_cs);
-	vmcs_write(GUEST_SYSENTER_ESP, canonical(m->sysenter_esp));
-	vmcs_write(GUEST_SYSENTER_EIP, canonical(m->sysenter_eip));
+	vmcs_write(GUEST_SYSENTER_ESP, hv_host_canonical(m->sysenter_esp));
+	vmcs_write(GUEST_SYSENTER_EIP, hv_host_canonical(m->sysenter_eip));
 	vmcs_write(GUEST_IA32_PAT, m->pat);
 	preempt_disable();
 	wrmsrl(MSR_KERNEL_GS_BASE, m->kernel_gs_base);

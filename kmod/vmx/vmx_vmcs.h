@@ -11,11 +11,8 @@
 #ifndef VMX_VMCS_H
 #define VMX_VMCS_H
 
-#include <linux/list.h>
-#include <linux/percpu.h>
-#include <asm/asm.h>
-#include <asm/vmx.h>
 #include "../hv.h"
+#include <asm/vmx.h>
 
 /* ---- instructions ---- */
 
@@ -23,15 +20,15 @@
  * Each may fault: at a reboot VMX goes off under its users.  Then nothing
  * happens, as with the CPU's own failures (CF or ZF): no entry will follow.
  */
-#define VMX_INSN(insn, out, ...)						\
-	asm volatile("1: " insn "\n2:\n" _ASM_EXTABLE(1b, 2b)			\
-		     : out : __VA_ARGS__ : "cc", "memory")
+#define VMX_INSN(insn, ...)							\
+	asm volatile("1: " insn "\n2:\n" _ASM_EXTABLE(1b, 2b) : : __VA_ARGS__ : "cc", "memory")
 
 static inline u64 vmcs_read(u32 field)
 {
 	u64 val = 0;
 
-	VMX_INSN("vmread %1, %0", "+r" (val), "r" ((u64)field));
+	asm volatile("1: vmread %1, %0\n2:\n" _ASM_EXTABLE(1b, 2b)
+		     : "+r" (val) : "r" ((u64)field) : "cc", "memory");
 	return val;
 }
 
@@ -43,20 +40,19 @@ static inline void vmcs_write(u32 field, u64 val)
 
 static inline void vmx_clear(u64 pa)
 {
-	asm volatile("1: vmclear %0\n2:\n" _ASM_EXTABLE(1b, 2b) : : "m" (pa) : "cc", "memory");
+	VMX_INSN("vmclear %0", "m" (pa));
 }
 
 static inline void vmx_ptrld(u64 pa)
 {
-	asm volatile("1: vmptrld %0\n2:\n" _ASM_EXTABLE(1b, 2b) : : "m" (pa) : "cc", "memory");
+	VMX_INSN("vmptrld %0", "m" (pa));
 }
 
 static inline void vmx_invept(u64 type, u64 eptp)
 {
 	struct { u64 eptp, zero; } desc = { eptp, 0 };
 
-	asm volatile("1: invept %0, %1\n2:\n" _ASM_EXTABLE(1b, 2b)
-		     : : "m" (desc), "r" (type) : "cc", "memory");
+	VMX_INSN("invept %0, %1", "m" (desc), "r" (type));
 }
 
 /* ---- exits beside those of the SDM's appendix C ---- */
@@ -71,7 +67,6 @@ struct vmx_cpu {
 	void *vmxon;			/* the region */
 	bool on;			/* VMXON was ours */
 	struct list_head active;	/* [on the CPU, interrupts off] VMCSs cached here */
-	u64 last_id;			/* vmx_vcpu.unique of the last to run here */
 };
 
 DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
@@ -83,7 +78,6 @@ struct vmx_vcpu {
 	struct hv_vcpu v;		/* first */
 	u32 *vmcs;
 	u64 vmcs_pa, eptp;
-	u64 unique;
 	struct list_head active;	/* in vmx_cpu.active of @cpu */
 	int cpu;			/* where the VMCS may be cached, or -1 */
 	bool ready, launched;
@@ -95,7 +89,6 @@ struct vmx_vcpu {
 	u32 proc, entry_ctl;		/* as in the VMCS */
 	u64 rip, rsp, rflags;		/* in the VMCS */
 	u32 injected;			/* entry interruption-information of the entry under way */
-	u8 inject_length;
 	u32 vectoring;			/* IDT-vectoring information of the exit */
 	u64 qual;			/* its qualification */
 
@@ -110,6 +103,9 @@ static inline struct vmx_vcpu *to_vmx(struct hv_vcpu *v)
 {
 	return container_of(v, struct vmx_vcpu, v);
 }
+
+#define HV_OP(result, op, args) result vmx_##op args;
+#include "../hv_ops.h"
 
 /* vmx.c */
 struct vmx_caps {
@@ -126,36 +122,10 @@ void vmx_load_lazy(struct vmx_vcpu *vx);	/* guest's values into the registers; l
 /* vmx_vmcs.c */
 void vmx_vmcs_init(struct vmx_vcpu *vx);
 void vmx_host_init(void);			/* fields that are the same on all CPUs */
-void vmx_get_segs(struct hv_vcpu *v, struct hv_segs *s);
-void vmx_set_segs(struct hv_vcpu *v, const struct hv_segs *s);
-void vmx_get_seg(struct hv_vcpu *v, int n, struct hv_seg *s);
-int vmx_get_cpl(struct hv_vcpu *v);
-void vmx_set_control(struct hv_vcpu *v);
-void vmx_get_debug(struct hv_vcpu *v);
-void vmx_set_debug(struct hv_vcpu *v);
-void vmx_get_msrs(struct hv_vcpu *v);
-void vmx_set_msrs(struct hv_vcpu *v);
-void vmx_set_tsc_offset(struct hv_vcpu *v, u64 offset);
-u32 vmx_get_shadow(struct hv_vcpu *v);
-void vmx_set_shadow(struct hv_vcpu *v, u32 shadow);
 
 /* vmx_event.c */
-void vmx_inject_exception(struct hv_vcpu *v);
-void vmx_inject_irq(struct hv_vcpu *v);
-void vmx_inject_nmi(struct hv_vcpu *v);
-bool vmx_irq_allowed(struct hv_vcpu *v);
-bool vmx_nmi_allowed(struct hv_vcpu *v);
-void vmx_set_irq_window(struct hv_vcpu *v, bool on);
-void vmx_set_nmi_window(struct hv_vcpu *v, bool on);
-bool vmx_get_nmi_masked(struct hv_vcpu *v);
-void vmx_set_nmi_masked(struct hv_vcpu *v, bool masked);
-void vmx_update_tpr(struct hv_vcpu *v);
 void vmx_set_proc(struct vmx_vcpu *vx, u32 bit, bool on);
 void vmx_event_done(struct vmx_vcpu *vx);
-
-/* vmx_exit.c */
-int vmx_fast_exit(struct hv_vcpu *v);
-int vmx_slow_exit(struct hv_vcpu *v);
 
 /* enter.S: 0; 1: the CPU refused to enter; 2: VMX is off */
 unsigned long vmx_enter_guest(u64 *gpr, bool launched, u64 spec_ctrl);
