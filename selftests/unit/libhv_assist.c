@@ -276,8 +276,10 @@ static void test_text(void)
 	unsigned int i;
 	bool good = true;
 
-	ktap_check(strstr(hv_refusal(NULL, -ENOENT, line, sizeof(line)), "modprobe hv") != NULL,
-		   "no device: %s", line);
+	/* Where the CPU cannot, loading the module would not help. */
+	ktap_check(strstr(hv_refusal(NULL, -ENOENT, line, sizeof(line)),
+			  system("grep -qwE 'svm|vmx' /proc/cpuinfo") ? "neither SVM nor VMX" :
+			  "modprobe hv") != NULL, "no device: %s", line);
 	ktap_check(strstr(hv_refusal(NULL, -EACCES, line, sizeof(line)), "permission") != NULL,
 		   "no permission: %s", line);
 	ktap_check(strstr(hv_refusal(NULL, -EMFILE, line, sizeof(line)), "Too many") != NULL,
