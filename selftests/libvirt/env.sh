@@ -135,7 +135,13 @@ talk()
 	wait_for 90 talk_has "$2"
 	# Whoever reads may have gone: then the words are not there, which is told below.
 	(trap '' PIPE; printf '%s' "$3" >&4) 2>/dev/null
-	[ -z "$4" ] || wait_for 60 talk_has "$4"
+	# virsh drops what it has not sent when it is told to leave: without an answer to wait for the
+	# guest's end, which closes the console, is the answer.
+	if [ "$4" ]; then
+		wait_for 60 talk_has "$4"
+	elif [ "$3" ]; then
+		timeout $((20 * ${HV_SLOW:-1})) tail --pid=$talker -f /dev/null
+	fi
 	(trap '' PIPE; printf '\035' >&4) 2>/dev/null
 	exec 4>&-
 	wait $talker
