@@ -8,9 +8,9 @@ import glob
 import os
 import sys
 import tempfile
-import threading
 import xml.etree.ElementTree as ET
 
+import eventloop
 import libvirt
 
 here = os.path.dirname(os.path.realpath(__file__))
@@ -76,13 +76,7 @@ def altered(where, what):
 
 
 def main():
-    libvirt.registerErrorHandler(lambda *_: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-
-    def loop():
-        while True:
-            libvirt.virEventRunDefaultImpl()
-    threading.Thread(target=loop, daemon=True).start()
+    eventloop.start()
     xmls = sorted(p for p in glob.glob(os.path.join(here, 'xml/*.xml')) if '.out.' not in p)
     refusals = list(cases())
     print('TAP version 13')

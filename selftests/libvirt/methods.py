@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 
+import eventloop
 import libvirt
 import libvirt_lxc
 import libvirt_qemu
@@ -351,13 +352,7 @@ ABSENT = {'connectGetSysinfo': 'no SMBIOS information', 'domainGetHostname': 'ha
 
 
 def main():
-    libvirt.registerErrorHandler(lambda *_: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-
-    def loop():
-        while True:
-            libvirt.virEventRunDefaultImpl()
-    threading.Thread(target=loop, daemon=True).start()
+    eventloop.start()
     said = table()
     conn = libvirt.open('hv:///system')
     with open(sys.argv[1]) as f:

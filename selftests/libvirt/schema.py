@@ -14,9 +14,9 @@ import os
 import re
 import sys
 import tempfile
-import threading
 import xml.etree.ElementTree as ET
 
+import eventloop
 import libvirt
 
 here = os.path.dirname(os.path.realpath(__file__))
@@ -212,13 +212,7 @@ def mutations(docs, schema, start, table):
 
 
 def main():
-    libvirt.registerErrorHandler(lambda *_: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-
-    def loop():
-        while True:
-            libvirt.virEventRunDefaultImpl()
-    threading.Thread(target=loop, daemon=True).start()
+    eventloop.start()
     schema = defines(SCHEMAS + 'domain.rng', {})
     start = [e for e in schema['domain'] if e.tag == RNG + 'element']
     table = listed()
