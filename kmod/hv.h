@@ -299,6 +299,16 @@ extern struct hv_info hv_host;		/* filled at insmod */
 extern atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
 extern u64 hv_spec_ctrl_mask;		/* what of a guest's SPEC_CTRL the CPU takes */
 extern bool hv_debug_flush;		/* module parameter: check contract 13 */
+/* Module parameter mitigations: off, by the kernel's own judgement, all that there are. */
+enum { HV_MITIGATE_OFF, HV_MITIGATE_AUTO, HV_MITIGATE_FULL };
+extern int hv_mitigate;
+extern bool hv_nx_large;		/* large leaves are not executable */
+/* Of those that the module decides itself: is one for @bug to be done here? */
+static inline bool hv_mitigation(bool bug)
+{
+	return hv_mitigate == HV_MITIGATE_FULL ||
+	       (hv_mitigate && bug && !cpu_mitigations_off());
+}
 void *hv_alloc(size_t size);		/* zeroed, charged to the caller's cgroup, counted */
 void hv_free(void *p);			/* NULL is fine */
 void *hv_alloc_page(int cpu, unsigned int order);	/* for the module itself: counted, not charged */

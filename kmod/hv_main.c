@@ -19,6 +19,11 @@ struct hv_info hv_host;
 atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
 
 u64 hv_spec_ctrl_mask;
+bool hv_nx_large __ro_after_init;
+int hv_mitigate __ro_after_init = HV_MITIGATE_AUTO;
+static char *mitigations = "auto";
+module_param(mitigations, charp, 0400);
+MODULE_PARM_DESC(mitigations, "of speculative execution, between guests and host: auto (as the kernel judges this CPU), off, full (also where it sees no need)");
 bool hv_debug_flush;
 module_param_named(debug_flush, hv_debug_flush, bool, 0644);
 MODULE_PARM_DESC(debug_flush, "check at every release of a page table that no vCPU can still use it");
@@ -134,10 +139,13 @@ static struct miscdevice hv_misc = {
 };
 
 /* What both backends' enter.S does on this CPU; they add their own. */
-static u64 mitigations(void)
+static u64 mitigations_done(void)
 {
-	u64 m = HV_MIT_CLEAR_GPR;
+	u64 m = hv_nx_large ? HV_MIT_NX_LARGE : 0;
 
+	if (!hv_mitigate)
+		return m | (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) ? HV_MIT_SPEC_CTRL : 0);
+	m |= HV_MIT_CLEAR_GPR;
 	if (boot_cpu_has(X86_FEATURE_RSB_VMEXIT))
 		m |= HV_MIT_RSB_FILL;
 #ifdef X86_FEATURE_RSB_VMEXIT_LITE
@@ -201,7 +209,7 @@ static void host_describe(void)
 	hv_host.gpa_bits = boot_cpu_data.x86_phys_bits;
 	hv_host.tsc_khz = tsc_khz;
 	hv_host.min_timer_ns = HV_MIN_TIMER_NS;
-	hv_host.mitigations = mitigations();
+	hv_host.mitigations = mitigations_done();
 	hv_spec_ctrl_mask = spec_ctrl_mask();
 	hv_ops->info(&hv_host);
 
@@ -218,9 +226,17 @@ static void host_describe(void)
 
 static int __init hv_init(void)
 {
+	static const char *const modes[] = { "off", "auto", "full" };
 	u32 status;
 	int ret;
 
+	ret = match_string(modes, ARRAY_SIZE(modes), mitigations);
+	if (ret < 0) {
+		pr_err("hv: mitigations=%s: it is auto, off or full\n", mitigations);
+		return -EINVAL;
+	}
+	hv_mitigate = ret;
+	hv_nx_large = hv_mitigation(boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT));
 	if (hv_svm_ops.check(&status) == 0)
 		hv_ops = &hv_svm_ops;
 #ifdef HV_HAVE_VMX

@@ -399,21 +399,39 @@ static bool under_invalidation(struct hv_mmu *mmu, unsigned long hva, unsigned l
 	return mmu->inval_count && hva < mmu->inval_end && hva + len > mmu->inval_start;
 }
 
+static bool has_table(struct hv_mmu *mmu, u64 gfn, int level)
+{
+	u64 *table = mmu->root, e;
+	int l;
+
+	for (l = mmu->levels; ; l--) {
+		e = table[entry_index(gfn, l)];
+		if (!is_present(e) || is_leaf(e, l))
+			return false;
+		if (l == level)
+			return true;
+		table = entry_table(e);
+	}
+}
+
 /* Largest leaf that host, slot and backend allow around @gfn. */
 static int map_level(struct hv_vm *vm, const struct hv_memslot *s, u64 gfn, unsigned long hva,
-		     unsigned long pfn, bool write)
+		     unsigned long pfn, u32 access, bool write)
 {
 	int level;
 	u64 n, base;
 
 	if (s->dirty)
 		return 1;	/* the log is per page */
+	/* The iTLB erratum: where code was run in small leaves, they stay until the host's change. */
+	if (hv_nx_large && (access & HV_ACCESS_EXEC))
+		return 1;
 	level = min(host_level(vm->mm, hva, pfn, write), hv_ops->max_leaf);
 	for (; level > 1; level--) {
 		n = GFNS(level);
 		base = gfn & ~(n - 1);
 		if (((gfn ^ (hva >> PAGE_SHIFT)) & (n - 1)) || base < s->gfn ||
-		    base + n > s->gfn + s->npages)
+		    base + n > s->gfn + s->npages || (hv_nx_large && has_table(&vm->mmu, gfn, level)))
 			continue;
 		/* Of our page it is known that nobody invalidates it; of its neighbours not. */
 		if (!under_invalidation(&vm->mmu, hva & ~((n << PAGE_SHIFT) - 1), n << PAGE_SHIFT))
@@ -423,16 +441,18 @@ static int map_level(struct hv_vm *vm, const struct hv_memslot *s, u64 gfn, unsi
 }
 
 /* A fault that another vCPU has served: same frame, enough access. */
-static bool leaf_serves(u64 e, int level, u64 gfn, unsigned long pfn, bool write)
+static bool leaf_serves(u64 e, int level, u64 gfn, unsigned long pfn, u32 access, bool write)
 {
 	u64 base = (e & hv_ops->pte_addr_mask) >> PAGE_SHIFT;
 
 	return (base & ~(GFNS(level) - 1)) + (gfn & (GFNS(level) - 1)) == pfn &&
-	       (!write || (e & hv_ops->pte_write));
+	       (!write || (e & hv_ops->pte_write)) &&
+	       !(hv_nx_large && level > 1 && (access & HV_ACCESS_EXEC));
 }
 
 /* Returns whether translations were removed; those that only gain access are not. */
-static bool leaf_install(struct hv_mmu *mmu, u64 gfn, unsigned long pfn, int level, bool write)
+static bool leaf_install(struct hv_mmu *mmu, u64 gfn, unsigned long pfn, int level, u32 access,
+			 bool write)
 {
 	u64 *table = mmu->root, *e, new;
 	bool removed = false, same;
@@ -441,7 +461,7 @@ static bool leaf_install(struct hv_mmu *mmu, u64 gfn, unsigned long pfn, int lev
 	for (l = mmu->levels; ; l--) {
 		e = &table[entry_index(gfn, l)];
 		if (is_present(*e) && is_leaf(*e, l)) {
-			if (leaf_serves(*e, l, gfn, pfn, write))
+			if (leaf_serves(*e, l, gfn, pfn, access, write))
 				return removed;
 			if (l == level)
 				break;
@@ -565,8 +585,9 @@ static bool map_stale(struct hv_vm *vm, const struct hv_slots *slots, unsigned l
  * again; -EINTR; other errors are the host's verdict on the address.
  */
 static int map_gfn(struct hv_vm *vm, struct hv_vcpu *v, const struct hv_slots *slots,
-		   const struct hv_memslot *s, u64 gfn, bool need_write, u64 *next)
+		   const struct hv_memslot *s, u64 gfn, u32 access, u64 *next)
 {
+	bool need_write = access & HV_ACCESS_WRITE;
 	unsigned long hva = s->hva + ((gfn - s->gfn) << PAGE_SHIFT), seq, pfn;
 	bool write = !(s->flags & HV_SLOT_READONLY) && (need_write || !s->dirty);
 	struct hv_mmu *mmu = &vm->mmu;
@@ -588,8 +609,8 @@ static int map_gfn(struct hv_vm *vm, struct hv_vcpu *v, const struct hv_slots *s
 	if (map_stale(vm, slots, seq, hva)) {
 		ret = -EAGAIN;
 	} else {
-		level = map_level(vm, s, gfn, hva, pfn, write);
-		removed = leaf_install(mmu, gfn, pfn, level, write);
+		level = map_level(vm, s, gfn, hva, pfn, access, write);
+		removed = leaf_install(mmu, gfn, pfn, level, access, write);
 		*next = entry_end(gfn, level);
 		/*
 		 * The guest may write from now on, and no dirty bit of the host's
@@ -622,7 +643,7 @@ int hv_mmu_fault(struct hv_vcpu *v, u64 gpa, u32 access)
 
 	if (!s || (write && (s->flags & HV_SLOT_READONLY)))
 		return HV_FAULT_MMIO;
-	ret = map_gfn(v->vm, v, slots, s, gpa >> PAGE_SHIFT, write, &next);
+	ret = map_gfn(v->vm, v, slots, s, gpa >> PAGE_SHIFT, access, &next);
 	return ret == -EAGAIN ? HV_FAULT_RETRY : ret;
 }
 
@@ -653,7 +674,7 @@ int hv_mmu_prefault(struct hv_vm *vm, struct hv_prefault *p)
 		s = hv_slot_find(slots, gfn);
 		if (!s || (write && (s->flags & HV_SLOT_READONLY)))
 			return -EFAULT;
-		ret = map_gfn(vm, NULL, slots, s, gfn, write, &next);
+		ret = map_gfn(vm, NULL, slots, s, gfn, p->flags, &next);
 		if (ret == -EAGAIN)
 			continue;
 		if (ret)

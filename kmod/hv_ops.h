@@ -58,6 +58,6 @@ HV_OP(void, update_tpr, (struct hv_vcpu *v))	/* CR8 intercept from TPR and IRR *
 
 /* Second-stage entry format (contract 11: host's encryption mask applied). */
 HV_OP(u64, pte_table, (u64 pa))
-HV_OP(u64, pte_leaf, (u64 pa, bool write, int level))	/* level 1..3 */
+HV_OP(u64, pte_leaf, (u64 pa, bool write, int level))	/* level 1..3; hv_nx_large */
 
 #undef HV_OP

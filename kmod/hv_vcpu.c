@@ -76,7 +76,8 @@ static void vcpu_loaded(struct hv_vcpu *v, bool waited)
 	WRITE_ONCE(v->cpu, cpu);
 	if (this_cpu_read(last_vcpu) != v->unique) {
 		this_cpu_write(last_vcpu, v->unique);
-		hv_ibpb();
+		if (hv_mitigate)
+			hv_ibpb();
 	}
 }
 

@@ -398,6 +398,7 @@ struct hv_info {
 #define HV_MIT_L1D_FLUSH	(1ULL << 6)
 #define HV_MIT_BHB		(1ULL << 7)
 #define HV_MIT_VMSCAPE		(1ULL << 8)
+#define HV_MIT_NX_LARGE		(1ULL << 9)	/* large leaves are not executable */
 
 #define HV_HW_NRIPS		(1ULL << 0)
 #define HV_HW_DECODE_ASSIST	(1ULL << 1)

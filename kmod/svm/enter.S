@@ -22,9 +22,11 @@
 /*
  * unsigned long svm_enter_guest(u64 *gpr, u64 vmcb_pa, u64 host_save_pa, u64 spec_ctrl)
  *				 %rdi	   %rsi		%rdx		  %rcx
- * Called with interrupts off.
+ * Called with interrupts off.  @bare: for mitigations=off.  SPEC_CTRL is
+ * switched all the same: it is the guest's state too.
  */
-SYM_FUNC_START(svm_enter_guest)
+.macro SVM_ENTER name:req bare=0
+SYM_FUNC_START(\name)
 	push	%rbp
 	push	%r15
 	push	%r14
@@ -52,7 +54,9 @@ SYM_FUNC_START(svm_enter_guest)
 
 	LOAD_GUEST_GPRS
 #ifdef VM_CLEAR_CPU_BUFFERS
+	.if !\bare
 	VM_CLEAR_CPU_BUFFERS
+	.endif
 #endif
 	vmrun	%rax
 
@@ -66,30 +70,34 @@ SYM_FUNC_START(svm_enter_guest)
 	mov	GPR, %rax
 	SAVE_GUEST_GPRS %rax
 	mov	%rdi, GPR_RDI(%rax)
+	.if !\bare
 	xor	%esi, %esi
 	CLEAR_GPRS_AND_RSB
+	.endif
 	SPEC_CTRL_TO_HOST GUEST_SPEC_CTRL
+	.if !\bare
 
 #if defined(CONFIG_CPU_UNRET_ENTRY) || defined(CONFIG_CPU_SRSO) || \
 	defined(CONFIG_MITIGATION_UNRET_ENTRY) || defined(CONFIG_MITIGATION_SRSO)
 	CALL_UNTRAIN_RET
 #endif
 #ifdef X86_FEATURE_IBPB_ON_VMEXIT
-	ALTERNATIVE_2 "jmp .Libpb_done", "", X86_FEATURE_ENTRY_IBPB, "", X86_FEATURE_IBPB_ON_VMEXIT
+	ALTERNATIVE_2 "jmp .Libpb_done\@", "", X86_FEATURE_ENTRY_IBPB, "", X86_FEATURE_IBPB_ON_VMEXIT
 #else
-	jmp	.Libpb_done
+	jmp	.Libpb_done\@
 #endif
 	mov	$PRED_CMD_IBPB, %eax
 	xor	%edx, %edx
 	mov	$MSR_IA32_PRED_CMD, %ecx
 	wrmsr
-.Libpb_done:
+.Libpb_done\@:
+	.endif
 
 	xor	%eax, %eax
 	/* A waiting NMI is taken here, with the host's state complete. */
 	stgi
 
-.Lreturn:
+.Lreturn\@:
 	add	$(3 * 8), %rsp
 	pop	%rbx
 	pop	%r12
@@ -99,9 +107,13 @@ SYM_FUNC_START(svm_enter_guest)
 	pop	%rbp
 	RET
 
-.Lno_svm:
+.Lno_svm\@:
 	mov	$1, %eax
-	jmp	.Lreturn
+	jmp	.Lreturn\@
 
-	_ASM_EXTABLE(1b, .Lno_svm)
-SYM_FUNC_END(svm_enter_guest)
+	_ASM_EXTABLE(1b, .Lno_svm\@)
+SYM_FUNC_END(\name)
+.endm
+
+SVM_ENTER svm_enter_guest
+SVM_ENTER svm_enter_guest_bare bare=1

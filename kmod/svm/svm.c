@@ -146,6 +146,8 @@ void svm_info(struct hv_info *info)
 			    (info->npt_levels == 5 ? HV_HW_LA57 : 0) |
 			    (hv_svm_ops.max_leaf == 3 ? HV_HW_PAGE_1G : 0);
 
+	if (!hv_mitigate)
+		return;
 	if (boot_cpu_has(X86_FEATURE_UNRET))
 		info->mitigations |= HV_MIT_UNTRAIN_RET;
 #ifdef X86_FEATURE_SRSO_ALIAS
@@ -345,7 +347,10 @@ void svm_enter(struct hv_vcpu *v)
 
 	/* DR6 and DR7 are in the VMCB. */
 	hv_debug_load(v, &debug);
-	ret = svm_enter_guest(v->regs.gpr, sv->vmcb_pa, sv->cpu->host_save_pa, spec_ctrl);
+	if (likely(hv_mitigate))
+		ret = svm_enter_guest(v->regs.gpr, sv->vmcb_pa, sv->cpu->host_save_pa, spec_ctrl);
+	else
+		ret = svm_enter_guest_bare(v->regs.gpr, sv->vmcb_pa, sv->cpu->host_save_pa, spec_ctrl);
 	hv_debug_restore(&debug);
 
 	if (unlikely(svm_tcg) && (vmcb->int_ctl & SVM_V_IRQ))
@@ -386,6 +391,7 @@ void svm_enter(struct hv_vcpu *v)
 /* ---- second-stage entries: APM 15.25.5; every table walk is a user access ---- */
 
 #define NPT_P	BIT_ULL(0)
+#define NPT_NX	BIT_ULL(63)
 #define NPT_W	BIT_ULL(1)
 #define NPT_U	BIT_ULL(2)
 #define NPT_A	BIT_ULL(5)
@@ -399,7 +405,8 @@ u64 svm_pte_table(u64 pa)
 
 u64 svm_pte_leaf(u64 pa, bool write, int level)
 {
-	return __sme_set(pa) | NPT_P | NPT_U | (write ? NPT_W : 0) | (level > 1 ? NPT_PS : 0);
+	return __sme_set(pa) | NPT_P | NPT_U | (write ? NPT_W : 0) | (level > 1 ? NPT_PS : 0) |
+	       (level > 1 && hv_nx_large ? NPT_NX : 0);
 }
 
 struct hv_ops hv_svm_ops __ro_after_init = {

@@ -210,5 +210,6 @@ bool svm_nmi_step_done(struct svm_vcpu *sv);
 
 /* enter.S: 0, or 1 when CLGI faulted and nothing happened */
 unsigned long svm_enter_guest(u64 *gpr, u64 vmcb_pa, u64 host_save_pa, u64 spec_ctrl);
+unsigned long svm_enter_guest_bare(u64 *gpr, u64 vmcb_pa, u64 host_save_pa, u64 spec_ctrl);
 
 #endif /* SVM_VMCB_H */

@@ -20,9 +20,11 @@
 /*
  * unsigned long vmx_enter_guest(u64 *gpr, bool launched, u64 spec_ctrl)
  *				 %rdi	   %esi		  %rdx
- * Called with interrupts off.
+ * Called with interrupts off.  @bare: for mitigations=off.  SPEC_CTRL is switched all the same: it is
+ * the guest's state too.
  */
-SYM_FUNC_START(vmx_enter_guest)
+.macro VMX_ENTER name:req exit:req bare=0
+SYM_FUNC_START(\name)
 	push	%rbp
 	push	%r15
 	push	%r14
@@ -45,24 +47,26 @@ SYM_FUNC_START(vmx_enter_guest)
 	mov	GPR_RAX(%rdi), %rax
 	LOAD_GUEST_GPRS
 
+	.if !\bare
 #ifdef X86_FEATURE_CLEAR_CPU_BUF
 	CLEAR_CPU_BUFFERS
 #endif
 #ifdef VM_CLEAR_CPU_BUFFERS
 	VM_CLEAR_CPU_BUFFERS
 #endif
+	.endif
 	UNWIND_HINT_SAVE
-	jnc	.Lvmx_launch
+	jnc	.Lvmx_launch\@
 2:	vmresume
-	jmp	.Lvmx_refused
-.Lvmx_launch:
+	jmp	.Lvmx_refused\@
+.Lvmx_launch\@:
 3:	vmlaunch
-.Lvmx_refused:
+.Lvmx_refused\@:
 	mov	$1, %esi
-	jmp	.Lvmx_clear
+	jmp	.Lvmx_clear\@
 
 /* The CPU jumps here, with RSP as it was written above. */
-SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
+SYM_INNER_LABEL(\exit, SYM_L_GLOBAL)
 	UNWIND_HINT_RESTORE
 	ENDBR
 	push	%rdi
@@ -72,19 +76,23 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	pop	GPR_RDI(%rdi)
 	xor	%esi, %esi		/* the result from here on */
 
-.Lvmx_clear:
+.Lvmx_clear\@:
+	.if !\bare
 	CLEAR_GPRS_AND_RSB
+	.endif
 	SPEC_CTRL_TO_HOST GUEST_SPEC_CTRL
 
+	.if !\bare
 #ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
 	CLEAR_BRANCH_HISTORY_VMEXIT
 #endif
 #ifdef X86_FEATURE_CLEAR_BHB_VMEXIT
 	CLEAR_BRANCH_HISTORY_VMEXIT
 #endif
+	.endif
 	mov	%esi, %eax
 
-.Lvmx_return:
+.Lvmx_return\@:
 	add	$(2 * 8), %rsp
 	pop	%rbx
 	pop	%r12
@@ -94,14 +102,18 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	pop	%rbp
 	RET
 
-.Lvmx_off:
+.Lvmx_off\@:
 	mov	$2, %eax
-	jmp	.Lvmx_return
-.Lvmx_off_late:
+	jmp	.Lvmx_return\@
+.Lvmx_off_late\@:
 	mov	$2, %esi
-	jmp	.Lvmx_clear
+	jmp	.Lvmx_clear\@
 
-	_ASM_EXTABLE(1b, .Lvmx_off)
-	_ASM_EXTABLE(2b, .Lvmx_off_late)
-	_ASM_EXTABLE(3b, .Lvmx_off_late)
-SYM_FUNC_END(vmx_enter_guest)
+	_ASM_EXTABLE(1b, .Lvmx_off\@)
+	_ASM_EXTABLE(2b, .Lvmx_off_late\@)
+	_ASM_EXTABLE(3b, .Lvmx_off_late\@)
+SYM_FUNC_END(\name)
+.endm
+
+VMX_ENTER vmx_enter_guest vmx_exit_point
+VMX_ENTER vmx_enter_guest_bare vmx_exit_point_bare bare=1

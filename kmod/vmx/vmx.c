@@ -183,10 +183,9 @@ int vmx_setup(void)
 		pr_err("hv: this CPU's VMX lacks EPT, unrestricted guest or virtual NMIs\n");
 		return -ENODEV;
 	}
-	vmx.l1d = boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D) &&
-		  !cpu_mitigations_off();
+	vmx.l1d = hv_mitigation(boot_cpu_has_bug(X86_BUG_L1TF)) && boot_cpu_has(X86_FEATURE_FLUSH_L1D);
 	/* Where the kernel itself has no need of VERW, which enter.S follows, guests may. */
-	vmx.verw = boot_cpu_has_bug(X86_BUG_MMIO_STALE_DATA) && !cpu_mitigations_off();
+	vmx.verw = hv_mitigation(boot_cpu_has_bug(X86_BUG_MMIO_STALE_DATA));
 #ifdef X86_FEATURE_CLEAR_CPU_BUF
 	vmx.verw &= !boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF);
 #endif
@@ -226,6 +225,8 @@ void vmx_info(struct hv_info *info)
 	info->hw_features = HV_HW_NRIPS | (vmx.vpid ? HV_HW_FLUSH_BY_ASID : 0) |
 			    (boot_cpu_has(X86_FEATURE_LA57) ? HV_HW_LA57 : 0) |
 			    (hv_vmx_ops.max_leaf == 3 ? HV_HW_PAGE_1G : 0);
+	if (!hv_mitigate)
+		return;
 	if (vmx.l1d)
 		info->mitigations |= HV_MIT_L1D_FLUSH;
 #ifdef X86_FEATURE_CLEAR_CPU_BUF
@@ -518,7 +519,10 @@ void vmx_enter(struct hv_vcpu *v)
 		asm volatile("verw %0" : : "m" (verw_sel) : "cc");
 
 	hv_debug_load(v, &debug);
-	ret = vmx_enter_guest(v->regs.gpr, vx->launched, spec_ctrl);
+	if (likely(hv_mitigate))
+		ret = vmx_enter_guest(v->regs.gpr, vx->launched, spec_ctrl);
+	else
+		ret = vmx_enter_guest_bare(v->regs.gpr, vx->launched, spec_ctrl);
 	if (unlikely(vx->debugctl))
 		wrmsrl(MSR_IA32_DEBUGCTLMSR, vx->debugctl);
 	if (unlikely(vx->ldt))
@@ -573,7 +577,8 @@ u64 vmx_pte_table(u64 pa)
 /* Write-back whatever the guest's PAT says: there are no devices behind its memory. */
 u64 vmx_pte_leaf(u64 pa, bool write, int level)
 {
-	return pa | VMX_EPT_READABLE_MASK | VMX_EPT_EXECUTABLE_MASK | VMX_EPT_IPAT_BIT |
+	return pa | VMX_EPT_READABLE_MASK | VMX_EPT_IPAT_BIT |
+	       (level > 1 && hv_nx_large ? 0 : VMX_EPT_EXECUTABLE_MASK) |
 	       VMX_EPTP_MT_WB << VMX_EPT_MT_EPTE_SHIFT | (write ? VMX_EPT_WRITABLE_MASK : 0) |
 	       (level > 1 ? BIT_ULL(7) : 0);
 }

@@ -90,7 +90,7 @@ void vmx_host_init(void)
 	vmcs_write(HOST_IA32_PAT, msr);
 	rdmsrl(MSR_EFER, msr);
 	vmcs_write(HOST_IA32_EFER, msr);
-	vmcs_write(HOST_RIP, (u64)vmx_exit_point);
+	vmcs_write(HOST_RIP, hv_mitigate ? (u64)vmx_exit_point : (u64)vmx_exit_point_bare);
 }
 
 /* ---- segments ---- */

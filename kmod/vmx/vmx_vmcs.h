@@ -129,6 +129,8 @@ void vmx_event_done(struct vmx_vcpu *vx);
 
 /* enter.S: 0; 1: the CPU refused to enter; 2: VMX is off */
 unsigned long vmx_enter_guest(u64 *gpr, bool launched, u64 spec_ctrl);
+unsigned long vmx_enter_guest_bare(u64 *gpr, bool launched, u64 spec_ctrl);
 void vmx_exit_point(void);
+void vmx_exit_point_bare(void);
 
 #endif /* VMX_VMCS_H */
