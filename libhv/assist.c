@@ -152,7 +152,7 @@ int vcpu_x86_init(struct vcpu *v)
 	x->phys_bits = vm->phys_bits;
 	x->flags = vm->x86_flags;
 	if (vm->info.vendor == HV_VENDOR_VMX)
-		x->flags |= HV_X86_PDPTE_CACHED;
+		x->flags |= HV_X86_PDPTE_CACHED | HV_X86_INTEL;
 	if (!x->regs || !x->segs || !x->control || !x->events) {
 		hv_x86_fini(x);
 		return -EPROTO;

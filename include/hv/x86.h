@@ -38,6 +38,7 @@ struct hv_x86_ops {
 #define HV_X86_PAGE_1G		0x1	/* 1 GiB pages */
 #define HV_X86_NULL_CLEARS_BASE	0x2	/* loading a null selector clears the base */
 #define HV_X86_PDPTE_CACHED	0x4	/* PAE: hv_control.pdpte holds the PDPTEs (VMX) */
+#define HV_X86_INTEL		0x8	/* REP treats registers and flags as Intel's CPUs do */
 
 struct hv_x86_cache;
 

@@ -49,10 +49,16 @@ static int operand_write(struct x86_ctx *c, const struct x86_operand *o,
 static int do_mov(struct x86_ctx *c)
 {
 	const struct x86_operand *dst = &c->insn->opd[0], *src = &c->insn->opd[1];
+	struct x86_operand half = *src;
 	struct x86_ref ref;
 	uint64_t value, unused;
 	int ret;
 
+	/* MOVSXD to 16 bits reads as many on Intel's CPUs, twice as many on AMD's. */
+	if (c->insn->op == OP_MOVSX && dst->size < src->size && (c->x->flags & HV_X86_INTEL)) {
+		half.size = dst->size;
+		src = &half;
+	}
 	ret = operand_read(c, src, HV_ACCESS_READ, &ref, &value);
 	if (ret)
 		return ret;

@@ -94,22 +94,43 @@ static int iteration(struct x86_ctx *c)
 	return 0;
 }
 
+/*
+ * What Intel's CPUs do when REP begins with 32-bit addresses, even if no iteration follows: the count
+ * loses its upper half, and so do the pointers of MOVS and STOS.
+ */
+static void rep_begins(struct x86_ctx *c)
+{
+	c->r.gpr[HV_RCX] = (uint32_t)c->r.gpr[HV_RCX];
+	if (c->insn->op == OP_MOVS)
+		c->r.gpr[HV_RSI] = (uint32_t)c->r.gpr[HV_RSI];
+	if (c->insn->op == OP_MOVS || c->insn->op == OP_STOS)
+		c->r.gpr[HV_RDI] = (uint32_t)c->r.gpr[HV_RDI];
+	c->commit = true;
+}
+
 int x86_string(struct x86_ctx *c)
 {
 	const struct x86_insn *insn = c->insn;
 	const struct x86_operand count = { .reg = HV_RCX, .size = insn->addrsize };
 	const bool compares = insn->op == OP_SCAS || insn->op == OP_CMPS;
+	const bool intel = c->x->flags & HV_X86_INTEL;
+	const uint64_t flags = c->r.rflags;
 	unsigned int n;
 	int ret;
 
 	if (!insn->rep && !insn->repne)
 		return iteration(c);
+	if (intel && c->mode == X86_LONG && c->code_size == 8 && insn->addrsize == 4)
+		rep_begins(c);
 
 	for (n = 0; x86_reg_read(c, &count); n++) {
 		/* Breakpoints and single steps come between iterations. */
 		if (n == MAX_ITERATIONS || (n && (c->dr6 || (c->r.rflags & X86_TF))))
 			return X86_PARTIAL;
 		ret = iteration(c);
+		/* SDM vol. 2, REP: a fault leaves the flags as they were before the instruction. */
+		if (ret == X86_FAULT && intel)
+			c->r.rflags = flags;
 		if (ret)
 			return ret;
 		x86_reg_write(c, &count, x86_reg_read(c, &count) - 1);
