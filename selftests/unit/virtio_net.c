@@ -6,6 +6,8 @@
 #include <arpa/inet.h>
 #include <linux/virtio_net.h>
 #include <poll.h>
+#include <sched.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -58,6 +60,13 @@ static ssize_t hear(uint8_t *buf, size_t room)
 	    ntohl(length) > room)
 		return -1;
 	return recv(peer, buf, ntohl(length), MSG_WAITALL);
+}
+
+static bool waiting(void)
+{
+	struct pollfd p = { peer, POLLIN, 0 };
+
+	return poll(&p, 1, 0) > 0;
 }
 
 static void rx_add(unsigned int n, uint32_t len)
@@ -148,10 +157,12 @@ static void test_tx(void)
 			}
 			/* As a driver does: not more than the ring has. */
 			while (d.q[NET_TX].next_avail - d.q[NET_TX].seen_used > 24 && i < 1000)
-				if (!vd_used_ready(&d, NET_TX))
+				if (vd_used_ready(&d, NET_TX))
+					vd_used(&d, NET_TX, &used);
+				else if (waiting())
 					good &= hear(got, sizeof(got)) == 1514;
 				else
-					vd_used(&d, NET_TX, &used);
+					sched_yield();
 			while (vd_used_ready(&d, NET_TX))
 				vd_used(&d, NET_TX, &used);
 		}
@@ -279,7 +290,16 @@ static void test_noise(void)
 			;
 	}
 	start(BASE, 64);
-	ktap_check(vd_do(&d, NET_TX, buf, 2, &used), "after 300 rounds of noise it works");
+	vd_add(&d, NET_TX, buf, 2);
+	vd_publish(&d, NET_TX);
+	vd_kick(&d, NET_TX);
+	/* Behind what the noise left half sent. */
+	for (i = 0; i < 5000 && !vd_used_ready(&d, NET_TX); i++) {
+		while (recv(peer, rest, sizeof(rest), MSG_DONTWAIT) > 0)
+			;
+		usleep(1000);
+	}
+	ktap_check(vd_used(&d, NET_TX, &used), "after 300 rounds of noise it works");
 }
 
 static void test_end(void)
