@@ -5,7 +5,6 @@
  *
  * Must not change anything.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -94,31 +93,18 @@ static int check_disks(struct vm *vm, bool thorough)
 	return thorough && disks_open(vm, n) ? -EIO : 0;
 }
 
-/* Of a host: neither a group address nor none at all. */
-static bool mac_good(const char *mac)
-{
-	unsigned int i, bits = 0;
-
-	for (i = 0; i < 17; i++) {
-		if (i % 3 == 2 ? mac[i] != ':' : !isxdigit((unsigned char)mac[i]))
-			return false;
-		bits |= i % 3 != 2 && mac[i] != '0';
-	}
-	/* The lowest bit of the first byte marks a group address. */
-	return !mac[17] && bits && !(strtoul((char[]){ mac[1], 0 }, NULL, 16) & 1);
-}
-
 static int check_net(struct vm *vm, unsigned int i, bool thorough)
 {
 	const char *type = config_string(vm->config, "net.%u.type", i);
 	const char *mac = config_string(vm->config, "net.%u.mac", i);
 	const char *name = config_string(vm->config, "net.%u.interface", i);
+	uint8_t bytes[6];
 	char path[24];
 	unsigned int j;
 	int ret = 0;
 
 	snprintf(path, sizeof(path), "net.%u", i);
-	if (*mac && !mac_good(mac)) {
+	if (*mac && !net_mac_parse(mac, bytes)) {
 		log_error(NULL, "%s.mac: '%s' is no MAC address of a host; write e.g. "
 			  "52:54:00:12:34:56", path, mac);
 		return -EINVAL;

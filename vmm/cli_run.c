@@ -23,6 +23,7 @@
 #include "control/control.h"
 #include "device.h"
 #include "hv/control.h"
+#include "net/net.h"
 #include "privileges.h"
 #include "rundir.h"
 #include "terminal.h"
@@ -352,28 +353,20 @@ static int default_name(struct run *run)
 	return set(run, "--name", "name", name);
 }
 
-/* A MAC that is the same whenever the name and place are: FNV-1a of both. */
 static int default_macs(struct run *run)
 {
 	unsigned int i, n = config_count(run->vm.config, "net");
-	const char *p, *mac;
-	char text[24];
-	uint64_t hash;
+	uint8_t mac[6];
+	char text[24], path[24];
 	int ret;
 
 	for (i = 0; i < n; i++) {
-		mac = config_string(run->vm.config, "net.%u.mac", i);
-		if (*mac)
+		if (*config_string(run->vm.config, "net.%u.mac", i))
 			continue;
-		hash = 0xcbf29ce484222325ULL;
-		for (p = run->vm.name; *p; p++)
-			hash = (hash ^ (unsigned char)*p) * 0x100000001b3ULL;
-		hash = (hash ^ i) * 0x100000001b3ULL;
-		hash ^= hash >> 29;
-		snprintf(text, sizeof(text), "02:%02x:%02x:%02x:%02x:%02x",
-			 (unsigned int)(hash >> 32) & 0xff, (unsigned int)(hash >> 24) & 0xff,
-			 (unsigned int)(hash >> 16) & 0xff, (unsigned int)(hash >> 8) & 0xff,
-			 (unsigned int)hash & 0xff);
+		snprintf(path, sizeof(path), "net.%u", i);
+		net_mac_derive(run->vm.name, path, mac);
+		snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
+			 mac[2], mac[3], mac[4], mac[5]);
 		ret = set_indexed(run, "--net", "net", i, "mac", text);
 		if (ret)
 			return ret;
@@ -538,14 +531,11 @@ static int defaults(struct run *run)
 		if (set(run, "--console", "console", "none"))
 			return EXIT_FAIL;
 	}
-	/* Looks at the images; vm_create() opens them again. */
+	/* What the command line lacks depends on the kernel.  vm_create() goes on with these images. */
 	if (boot_open(vm))
 		return *config_string(vm->config, "kernel") ? EXIT_FAIL : EXIT_USAGE;
-	if (default_cmdline(run)) {
-		boot_close(vm);
+	if (default_cmdline(run))
 		return EXIT_USAGE;
-	}
-	boot_close(vm);
 	ret = check_config(vm, run->dry_run);
 	if (ret)
 		return ret == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
@@ -624,6 +614,7 @@ int cli_run(int argc, char **argv)
 		terminal_fatal_signals(false);
 		ret = run_guest(run);
 	}
+	boot_close(&run->vm);
 	config_destroy(run->vm.config);
 	free(run);
 	return ret;

@@ -446,7 +446,7 @@ int vm_create(struct vm *vm)
 		log_error(vm, "cannot make an event loop: %s", strerror(-ret));
 		return ret;
 	}
-	ret = boot_open(vm);
+	ret = vm->boot ? 0 : boot_open(vm);
 	if (!ret)
 		ret = hv_create(vm);
 	if (!ret)

@@ -62,6 +62,11 @@ int net_tap_open(struct vm *vm, const char *path, struct net_backend **out);
 int net_tap_check(struct vm *vm, const char *path);
 int net_passt_check(struct vm *vm, const char *path);
 int net_passt_open(struct vm *vm, const char *path, struct net_backend **out);
+/* False: not six bytes in hexadecimal with colons, or no address of a host. */
+bool net_mac_parse(const char *text, uint8_t mac[6]);
+/* The MAC of the interface at @path of guest @name: the same whenever and wherever it runs.  FNV-1a
+ * over both; locally administered. */
+void net_mac_derive(const char *name, const char *path, uint8_t mac[6]);
 /* A stream socket that frames as passt does; takes @fd. */
 struct net_backend *net_stream_create(int fd);
 

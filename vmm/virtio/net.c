@@ -420,40 +420,6 @@ static const struct virtio_ops net_ops = {
 	.features_ok = net_features_ok,
 };
 
-/*
- * The MAC of device @index of guest @name: the same whenever and wherever it
- * runs.  FNV-1a over both; locally administered, unicast.
- */
-static void mac_derive(uint8_t *mac, const char *name, const char *path)
-{
-	uint64_t hash = 0xcbf29ce484222325ULL;
-	const char *part[] = { name, "/", path }, *p;
-	unsigned int i;
-
-	for (i = 0; i < 3; i++)
-		for (p = part[i]; *p; p++)
-			hash = (hash ^ (uint8_t)*p) * 0x100000001b3ULL;
-	mac[0] = 0x02;
-	for (i = 1; i < 6; i++)
-		mac[i] = hash >> (8 * i);
-}
-
-static int mac_parse(struct vm *vm, uint8_t *mac, const char *text)
-{
-	unsigned int b[6], i;
-	char tail;
-
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
-		   &tail) != 6 || strlen(text) != 17 || (b[0] & 1)) {
-		log_error(vm, "'%s' is no MAC address of a network device, as 02:00:00:00:00:01 "
-			  "would be", text);
-		return -EINVAL;
-	}
-	for (i = 0; i < 6; i++)
-		mac[i] = b[i];
-	return 0;
-}
-
 static int backend_open(struct vm *vm, const char *path, struct net_backend **out)
 {
 	const char *type = config_string(vm->config, "%s.type", path);
@@ -485,14 +451,12 @@ static int net_create(struct device *dev, const char *path, const void *args)
 	struct virtio_device *vdev = &net->vdev;
 	struct vm *vm = dev->vm;
 	const char *mac = config_string(vm->config, "%s.mac", path);
-	int err = 0;
+	int err;
 
-	if (mac[0])
-		err = mac_parse(vm, net->mac_initial, mac);
-	else
-		mac_derive(net->mac_initial, vm->name, path);
-	if (!err)
-		err = backend_open(vm, path, &net->backend);
+	/* check_config() has seen it; the command line has filled it in. */
+	if (!net_mac_parse(mac, net->mac_initial))
+		net_mac_derive(vm->name, path, net->mac_initial);
+	err = backend_open(vm, path, &net->backend);
 	if (err)
 		return err;
 	net->frame = malloc(NET_BUF_LEN);
