@@ -289,6 +289,7 @@ struct hv_ops {
 
 	u64 pte_present, pte_large, pte_write, pte_accessed, pte_dirty, pte_addr_mask;
 	int max_leaf;			/* 2: 2M, 3: 1G */
+	bool direct_apic;		/* in x2APIC mode the CPU can deliver from hv_lapic_page() */
 };
 
 extern const struct hv_ops *hv_ops;
@@ -529,12 +530,20 @@ int hv_lapic_create(struct hv_vcpu *v);
 void hv_lapic_destroy(struct hv_vcpu *v);
 void hv_lapic_reset(struct hv_vcpu *v, bool init);
 bool hv_lapic_idle(struct hv_vcpu *v);		/* section: IRR is surely empty; as cheap as can be */
-int hv_lapic_pending(struct hv_vcpu *v);	/* section: deliverable vector above PPR, or -1 */
+int hv_lapic_pending(struct hv_vcpu *v);	/* section: vector above PPR to be injected, or -1 */
+bool hv_lapic_wakes(struct hv_vcpu *v);		/* is there a vector above PPR */
 int hv_lapic_ack(struct hv_vcpu *v);		/* section: IRR -> ISR, the vector */
 bool hv_lapic_extint_ok(struct hv_vcpu *v);	/* LVT0 (or APIC off) takes the 8259 line */
 u64 hv_lapic_get_cr8(struct hv_vcpu *v);
 void hv_lapic_set_cr8(struct hv_vcpu *v, u64 cr8);	/* section */
 int hv_lapic_max_irr(struct hv_vcpu *v);	/* section: for the CR8 intercept; -1 none */
+bool hv_lapic_direct(struct hv_vcpu *v);	/* the CPU itself delivers from the APIC's page */
+/* Then: what has been posted goes into the IRR; its highest vector, with that of the ISR << 8.
+ * hv_lapic_idle() means that nothing is to be taken. */
+u32 hv_lapic_take(struct hv_vcpu *v);		/* section */
+void *hv_lapic_page(struct hv_vcpu *v);		/* in the hardware's layout */
+extern const u64 hv_lapic_plain;		/* bit n: 0x10 * n is read by loading it, in x2APIC mode */
+int hv_lapic_eoi_done(struct hv_vcpu *v, u8 vector);	/* it has left the ISR: HV_ENTER or HV_USER */
 u64 hv_lapic_gpa(struct hv_vcpu *v);		/* page of the xAPIC, or ~0 when x2APIC or off */
 /* Registers.  HV_ENTER; HV_LOOP: something to look at; HV_USER: EOI exit is set up.
  * Illegal offsets set ESR or read zero (xAPIC), -EINVAL is #GP (x2APIC). */

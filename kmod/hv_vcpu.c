@@ -219,7 +219,7 @@ bool hv_vcpu_runnable(struct hv_vcpu *v)
 		return true;
 	if (!(v->regs.rflags & X86_EFLAGS_IF))
 		return false;
-	return hv_lapic_pending(v) >= 0 ||
+	return hv_lapic_wakes(v) ||
 	       (READ_ONCE(v->vm->intr_line) && hv_lapic_extint_ok(v));
 }
 
