@@ -512,6 +512,19 @@ static void take_host_event(void)
 		hv_machine_check();
 }
 
+/*
+ * Bochs, which is who needs vmx_stay_us, tells of the event before when the delivery of a virtual
+ * interrupt faults (Documentation/testing.rst).  It was one if SVI is new and IF still set.
+ */
+static u32 bochs_vectoring(const struct hv_vcpu *v, u32 info, u8 old_svi)
+{
+	u8 svi = vmcs_read(GUEST_INTR_STATUS) >> 8;
+
+	if (!(info & HV_EV_VALID) || svi == old_svi || !(v->regs.rflags & X86_EFLAGS_IF))
+		return info;
+	return HV_EV_VALID | HV_EV_INTR | svi;
+}
+
 void vmx_enter(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
@@ -520,6 +533,7 @@ void vmx_enter(struct hv_vcpu *v)
 	bool direct = hv_lapic_direct(v);
 	struct hv_host_debug debug;
 	unsigned long ret;
+	u8 svi = 0;
 	u32 code;
 	int i;
 
@@ -537,6 +551,8 @@ void vmx_enter(struct hv_vcpu *v)
 	vmcs_update(GUEST_RFLAGS, &vx->rflags, v->regs.rflags | X86_EFLAGS_FIXED);
 	if (unlikely(direct != vx->direct))
 		vmx_set_direct(vx, direct);
+	if (unlikely(vmx.stay) && direct)
+		svi = vmcs_read(GUEST_INTR_STATUS) >> 8;
 	if (vmx.tpr_shadow && !direct && unlikely(vx->vapic[APIC_TASKPRI] >> 4 != vx->tpr))
 		vmx_update_tpr(v);
 	if (native_read_cr2() != v->cr2)
@@ -582,6 +598,8 @@ void vmx_enter(struct hv_vcpu *v)
 		for (i = 0; i < 4; i++)
 			v->pdpte[i] = vmcs_read(GUEST_PDPTR0 + 2 * i);
 	vx->vectoring = vmcs_read(IDT_VECTORING_INFO_FIELD);
+	if (unlikely(vmx.stay) && direct)
+		vx->vectoring = bochs_vectoring(v, vx->vectoring, svi);
 	if (unlikely(vx->injected | (vx->vectoring & HV_EV_VALID)))
 		vmx_event_done(vx);
 	if (vmx.tpr_shadow && !direct && unlikely(vx->vapic[APIC_TASKPRI] >> 4 != vx->tpr)) {
