@@ -237,6 +237,7 @@ struct hv_vm {
 	bool dead;
 
 	struct hv_slots __rcu *slots;	/* srcu */
+	bool logs;			/* some slot of them, or of the list before, has a log */
 	struct hv_mmu mmu;
 	struct mmu_notifier mn;
 
@@ -289,6 +290,7 @@ struct hv_ops {
 
 	u64 pte_present, pte_large, pte_write, pte_accessed, pte_dirty, pte_addr_mask;
 	int max_leaf;			/* 2: 2M, 3: 1G */
+	bool reports_dirty;		/* small leaves that become dirty come to hv_slots_log() */
 	bool direct_apic;		/* in x2APIC mode the CPU can deliver from hv_lapic_page() */
 };
 
@@ -340,6 +342,7 @@ static inline bool hv_take_request(struct hv_vcpu *v, int req)
 }
 /* Wait until no vCPU of @vm can be using translations older than now. */
 void hv_vm_flush_wait(struct hv_vm *vm);
+void hv_vm_leave_wait(struct hv_vm *vm, u64 gen);	/* the same for @gen; ~0: has left the guest */
 bool hv_vcpu_runnable(struct hv_vcpu *v);		/* would not block now */
 static inline void hv_vcpu_unhalt(struct hv_vcpu *v)
 {
@@ -498,6 +501,7 @@ static inline const struct hv_slots *hv_slots(struct hv_vm *vm)
 	return srcu_dereference(vm->slots, &vm->srcu);
 }
 void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn);
+void hv_slots_log(struct hv_vm *vm, u64 gfn);	/* section: the guest wrote there */
 /* Guest-physical memory from the vCPU's process, vm->srcu held; @atomic: section.  0 or -EFAULT.
  * The only way the module reads or writes guest memory; writes mark the log. */
 int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic);
@@ -511,8 +515,8 @@ int hv_mmu_fault(struct hv_vcpu *v, u64 gpa, u32 access);	/* HV_FAULT_* or -errn
 int hv_mmu_prefault(struct hv_vm *vm, struct hv_prefault *p);
 void hv_mmu_zap_range(struct hv_vm *vm, u64 gfn, u64 npages);	/* without flush */
 /* Pages of @slot from @first whose bit in @mask (NULL: all) is set; without flush. */
-void hv_mmu_write_protect(struct hv_vm *vm, const struct hv_memslot *slot,
-			  u64 first, const unsigned long *mask, u64 npages);
+void hv_mmu_watch_writes(struct hv_vm *vm, const struct hv_memslot *slot,
+			 u64 first, const unsigned long *mask, u64 npages);
 void hv_mmu_flush(struct hv_vm *vm);	/* wait for all vCPUs, release table pages */
 static inline u64 hv_mmu_root_pa(struct hv_vm *vm)
 {

@@ -31,11 +31,11 @@ static const u16 verw_sel = __KERNEL_DS;
 static u64 vmx_basic;
 static u32 vmx_mask;
 module_param_named(vmx_mask, vmx_mask, uint, 0400);
-MODULE_PARM_DESC(vmx_mask, "VMX features not to use: 1 VPID, 2 TPR shadow, 4 EPT A/D bits, 8 large pages, 16 APIC virtualization");
+MODULE_PARM_DESC(vmx_mask, "VMX features not to use: 1 VPID, 2 TPR shadow, 4 EPT A/D bits, 8 large pages, 16 APIC virtualization, 32 PML");
 static u32 vmx_stay_us;
 module_param_named(vmx_stay_us, vmx_stay_us, uint, 0400);
 MODULE_PARM_DESC(vmx_stay_us, "longest stay in a guest, for emulators that lose interrupts there (0: no limit)");
-enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8, MASK_APICV = 16 };
+enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8, MASK_APICV = 16, MASK_PML = 32 };
 
 /* ---- what this CPU can do ---- */
 
@@ -67,7 +67,8 @@ static u32 controls(u32 msr, u32 need, u32 want)
 #define PROC2_NEED	(SECONDARY_EXEC_ENABLE_EPT | SECONDARY_EXEC_UNRESTRICTED_GUEST |	\
 			 SECONDARY_EXEC_WBINVD_EXITING)
 #define PROC2_WANT	(SECONDARY_EXEC_ENABLE_VPID | SECONDARY_EXEC_ENABLE_RDTSCP |		\
-			 SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_PAUSE_LOOP_EXITING)
+			 SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_PAUSE_LOOP_EXITING |	\
+			 SECONDARY_EXEC_ENABLE_PML)
 #define EXIT_NEED	(VM_EXIT_HOST_ADDR_SPACE_SIZE | VM_EXIT_SAVE_DEBUG_CONTROLS |		\
 			 VM_EXIT_LOAD_IA32_EFER | VM_EXIT_LOAD_IA32_PAT)
 #define ENTRY_NEED	(VM_ENTRY_LOAD_DEBUG_CONTROLS | VM_ENTRY_LOAD_IA32_EFER |		\
@@ -110,6 +111,10 @@ static bool find_capabilities(void)
 	if (vmx_mask & MASK_LARGE)
 		cap &= ~(VMX_EPT_2MB_PAGE_BIT | VMX_EPT_1GB_PAGE_BIT);
 	vmx.ept = cap;
+	vmx.pml = (vmx.proc2 & SECONDARY_EXEC_ENABLE_PML) && (cap & VMX_EPT_AD_BIT) &&
+		  !(vmx_mask & MASK_PML);
+	if (!vmx.pml)
+		vmx.proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_PML;
 	vmx.vpid = vmx.proc2 & SECONDARY_EXEC_ENABLE_VPID;
 	vmx.tpr_shadow = vmx.proc & CPU_BASED_TPR_SHADOW;
 	/* A vCPU's own controls get it when its APIC is so that it can be used. */
@@ -218,6 +223,7 @@ int vmx_setup(void)
 			      vmx.ept & VMX_EPT_1GB_PAGE_BIT ? 3 : 2 : 1;
 	if (!(vmx.ept & VMX_EPT_AD_BIT))
 		hv_vmx_ops.pte_accessed = hv_vmx_ops.pte_dirty = 0;
+	hv_vmx_ops.reports_dirty = vmx.pml;
 	hv_vmx_ops.direct_apic = vmx.apicv;
 
 	for_each_possible_cpu(cpu) {
@@ -252,7 +258,7 @@ void vmx_info(struct hv_info *info)
 	info->hw_features = HV_HW_NRIPS | (vmx.vpid ? HV_HW_FLUSH_BY_ASID : 0) |
 			    (boot_cpu_has(X86_FEATURE_LA57) ? HV_HW_LA57 : 0) |
 			    (hv_vmx_ops.max_leaf == 3 ? HV_HW_PAGE_1G : 0) |
-			    (vmx.apicv ? HV_HW_APICV : 0);
+			    (vmx.apicv ? HV_HW_APICV : 0) | (vmx.pml ? HV_HW_PML : 0);
 	if (vmx.l1d)
 		info->mitigations |= HV_MIT_L1D_FLUSH;
 #ifdef X86_FEATURE_CLEAR_CPU_BUF
@@ -340,7 +346,9 @@ int vmx_vcpu_create(struct hv_vcpu *v)
 	BUILD_BUG_ON(offsetof(struct vmx_vcpu, v));
 	vx->cpu = -1;
 	vx->vmcs = hv_alloc(PAGE_SIZE);
-	if (!vx->vmcs)
+	if (vmx.pml)
+		vx->pml = hv_alloc(VMX_PML_ENTRIES * sizeof(*vx->pml));
+	if (!vx->vmcs || (vmx.pml && !vx->pml))
 		return -ENOMEM;
 	*vx->vmcs = vmx_basic_vmcs_revision_id(vmx_basic);
 	vx->vmcs_pa = __pa(vx->vmcs);
@@ -357,6 +365,7 @@ void vmx_vcpu_destroy(struct hv_vcpu *v)
 	if (vx->vmcs_pa && cpu >= 0)
 		smp_call_function_single(cpu, vmcs_release, vx, 1);
 	hv_free(vx->vmcs);
+	hv_free(vx->pml);
 }
 
 static const u32 lazy_msrs[VMX_LAZY] = {
@@ -513,6 +522,26 @@ static void take_host_event(void)
 }
 
 /*
+ * Page-modification logging, SDM 28.3.6: whoever makes a leaf dirty writes its address to the next
+ * place down and is in the guest no more when there is none.  Leaves are clean only where a slot
+ * has a log; elsewhere the CPU finds nothing to write, and so it is always on.
+ */
+void vmx_take_log(struct vmx_vcpu *vx)
+{
+	u16 i;
+
+	if (!vmx.pml)
+		return;
+	/* The next place; below the lowest the index is -1. */
+	i = vmcs_read(GUEST_PML_INDEX) + 1;
+	if (i >= VMX_PML_ENTRIES)
+		return;
+	for (; i < VMX_PML_ENTRIES; i++)
+		hv_slots_log(vx->v.vm, vx->pml[i] >> PAGE_SHIFT);
+	vmcs_write(GUEST_PML_INDEX, VMX_PML_ENTRIES - 1);
+}
+
+/*
  * Bochs, which is who needs vmx_stay_us, tells of the event before when the delivery of a virtual
  * interrupt faults (Documentation/testing.rst).  It was one if SVI is new and IF still set.
  */
@@ -590,6 +619,8 @@ void vmx_enter(struct hv_vcpu *v)
 	v->cr2 = native_read_cr2();
 	if (code == EXIT_REASON_EXCEPTION_NMI)
 		take_host_event();
+	if (unlikely(READ_ONCE(v->vm->logs)))
+		vmx_take_log(vx);
 	v->regs.gpr[HV_RSP] = vx->rsp = vmcs_read(GUEST_RSP);
 	v->regs.rip = vx->rip = vmcs_read(GUEST_RIP);
 	v->regs.rflags = vx->rflags = vmcs_read(GUEST_RFLAGS);

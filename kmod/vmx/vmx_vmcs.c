@@ -57,6 +57,10 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 	memset(vx->eoi_exit, 0, sizeof(vx->eoi_exit));
 	for (i = 0; vmx.apicv && i < ARRAY_SIZE(vx->eoi_exit); i++)
 		vmcs_write(EOI_EXIT_BITMAP0 + 2 * i, 0);
+	if (vmx.pml) {
+		vmcs_write(PML_ADDRESS, __pa(vx->pml));
+		vmcs_write(GUEST_PML_INDEX, VMX_PML_ENTRIES - 1);
+	}
 	if (vx->proc2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING) {
 		vmcs_write(PLE_GAP, PLE_GAP_CYCLES);
 		vmcs_write(PLE_WINDOW, PLE_WINDOW_CYCLES);
