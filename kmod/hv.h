@@ -33,7 +33,7 @@
  *   vm->mmu.lock     second-stage tables; a spinning lock, because the ageing
  *                    notifiers come under page-table locks
  *   leaf spinlocks   (irqfd, timer, clock)
- * Without a lock: vm->apic_on, apic_x2 and each IRR, read and set in any context.
+ * Without a lock: vm->apic_on, apic_x2 and what is posted to an APIC, in any context.
  *
  * The entry section (vcpu_enter_section in hv_vcpu.c) runs with interrupts off
  * inside kernel_fpu_begin/end.  Code called there is marked "section": it must
