@@ -33,7 +33,7 @@
  *   vm->mmu.lock     second-stage tables; a spinning lock, because the ageing
  *                    notifiers come under page-table locks
  *   leaf spinlocks   (irqfd, timer, clock)
- * Without a lock: vm->apic_on, apic_x2 and each IRR, read and set in any context.
+ * Without a lock: vm->apic_on, apic_x2 and what is posted to an APIC, in any context.
  *
  * The entry section (vcpu_enter_section in hv_vcpu.c) runs with interrupts off
  * inside kernel_fpu_begin/end.  Code called there is marked "section": it must
@@ -237,6 +237,7 @@ struct hv_vm {
 	bool dead;
 
 	struct hv_slots __rcu *slots;	/* srcu */
+	bool logs;			/* some slot of them, or of the list before, has a log */
 	struct hv_mmu mmu;
 	struct mmu_notifier mn;
 
@@ -289,6 +290,8 @@ struct hv_ops {
 
 	u64 pte_present, pte_large, pte_write, pte_accessed, pte_dirty, pte_addr_mask;
 	int max_leaf;			/* 2: 2M, 3: 1G */
+	bool reports_dirty;		/* small leaves that become dirty come to hv_slots_log() */
+	bool direct_apic;		/* in x2APIC mode the CPU can deliver from hv_lapic_page() */
 };
 
 extern const struct hv_ops *hv_ops;
@@ -349,6 +352,7 @@ static inline bool hv_take_request(struct hv_vcpu *v, int req)
 }
 /* Wait until no vCPU of @vm can be using translations older than now. */
 void hv_vm_flush_wait(struct hv_vm *vm);
+void hv_vm_leave_wait(struct hv_vm *vm, u64 gen);	/* the same for @gen; ~0: has left the guest */
 bool hv_vcpu_runnable(struct hv_vcpu *v);		/* would not block now */
 static inline void hv_vcpu_unhalt(struct hv_vcpu *v)
 {
@@ -507,6 +511,7 @@ static inline const struct hv_slots *hv_slots(struct hv_vm *vm)
 	return srcu_dereference(vm->slots, &vm->srcu);
 }
 void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn);
+void hv_slots_log(struct hv_vm *vm, u64 gfn);	/* section: the guest wrote there */
 /* Guest-physical memory from the vCPU's process, vm->srcu held; @atomic: section.  0 or -EFAULT.
  * The only way the module reads or writes guest memory; writes mark the log. */
 int hv_guest_read(struct hv_vm *vm, u64 gpa, void *buf, size_t len, bool atomic);
@@ -520,8 +525,8 @@ int hv_mmu_fault(struct hv_vcpu *v, u64 gpa, u32 access);	/* HV_FAULT_* or -errn
 int hv_mmu_prefault(struct hv_vm *vm, struct hv_prefault *p);
 void hv_mmu_zap_range(struct hv_vm *vm, u64 gfn, u64 npages);	/* without flush */
 /* Pages of @slot from @first whose bit in @mask (NULL: all) is set; without flush. */
-void hv_mmu_write_protect(struct hv_vm *vm, const struct hv_memslot *slot,
-			  u64 first, const unsigned long *mask, u64 npages);
+void hv_mmu_watch_writes(struct hv_vm *vm, const struct hv_memslot *slot,
+			 u64 first, const unsigned long *mask, u64 npages);
 void hv_mmu_flush(struct hv_vm *vm);	/* wait for all vCPUs, release table pages */
 static inline u64 hv_mmu_root_pa(struct hv_vm *vm)
 {
@@ -539,12 +544,20 @@ int hv_lapic_create(struct hv_vcpu *v);
 void hv_lapic_destroy(struct hv_vcpu *v);
 void hv_lapic_reset(struct hv_vcpu *v, bool init);
 bool hv_lapic_idle(struct hv_vcpu *v);		/* section: IRR is surely empty; as cheap as can be */
-int hv_lapic_pending(struct hv_vcpu *v);	/* section: deliverable vector above PPR, or -1 */
+int hv_lapic_pending(struct hv_vcpu *v);	/* section: vector above PPR to be injected, or -1 */
+bool hv_lapic_wakes(struct hv_vcpu *v);		/* is there a vector above PPR */
 int hv_lapic_ack(struct hv_vcpu *v);		/* section: IRR -> ISR, the vector */
 bool hv_lapic_extint_ok(struct hv_vcpu *v);	/* LVT0 (or APIC off) takes the 8259 line */
 u64 hv_lapic_get_cr8(struct hv_vcpu *v);
 void hv_lapic_set_cr8(struct hv_vcpu *v, u64 cr8);	/* section */
 int hv_lapic_max_irr(struct hv_vcpu *v);	/* section: for the CR8 intercept; -1 none */
+bool hv_lapic_direct(struct hv_vcpu *v);	/* the CPU itself delivers from the APIC's page */
+/* Then: what has been posted goes into the IRR; its highest vector, with that of the ISR << 8.
+ * hv_lapic_idle() means that nothing is to be taken. */
+u32 hv_lapic_take(struct hv_vcpu *v);		/* section */
+void *hv_lapic_page(struct hv_vcpu *v);		/* in the hardware's layout */
+extern const u64 hv_lapic_plain;		/* bit n: 0x10 * n is read by loading it, in x2APIC mode */
+int hv_lapic_eoi_done(struct hv_vcpu *v, u8 vector);	/* it has left the ISR: HV_ENTER or HV_USER */
 u64 hv_lapic_gpa(struct hv_vcpu *v);		/* page of the xAPIC, or ~0 when x2APIC or off */
 /* Registers.  HV_ENTER; HV_LOOP: something to look at; HV_USER: EOI exit is set up.
  * Illegal offsets set ESR or read zero (xAPIC), -EINVAL is #GP (x2APIC). */

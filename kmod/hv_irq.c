@@ -87,7 +87,7 @@ static unsigned long lowest(struct hv_vm *vm, unsigned long targets)
 		v = hv_vm_vcpu(vm, id);
 		if (!v || !(lapic_reg(v->lapic, APIC_SPIV) & APIC_SPIV_APIC_ENABLED))
 			continue;
-		ppr = READ_ONCE(v->lapic->ppr) & 0xf0;
+		ppr = lapic_reg(v->lapic, APIC_PROCPRI) & 0xf0;
 		if (ppr < best_ppr) {
 			best_ppr = ppr;
 			best = id;

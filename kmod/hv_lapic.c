@@ -24,20 +24,38 @@
 #define ICR_RO		APIC_SEND_PENDING
 #define ICR_MASK	0x000ccfffu	/* with delivery status, without bit 13 and 16, 17 */
 
+static bool software_enabled(const struct hv_lapic *l)
+{
+	return lapic_reg(l, APIC_SPIV) & APIC_SPIV_APIC_ENABLED;
+}
+
 /* ---- IRR and ISR ---- */
 
 static bool irr_set(struct hv_lapic *l, u8 vector)
 {
 	/* Who set the bit first also sets the summary and kicks. */
-	if (test_and_set_bit(vector & 31, lapic_word(l, APIC_IRR, vector)))
+	if (test_and_set_bit(vector, l->posted))
 		return false;
-	/* Pairs with irr_highest(): word before summary. */
+	/* Pairs with irr_highest() and hv_lapic_take(): bit before summary. */
 	smp_mb__before_atomic();
 	set_bit(vector >> 5, &l->irr_summary);
 	return true;
 }
 
-/* One reader at a time: the vCPU's thread. */
+/* A word of the IRR, with what was posted for it. */
+static u32 irr_word(struct hv_lapic *l, int n)
+{
+	u32 *posted = (u32 *)l->posted + n, offset = APIC_IRR + n * 0x10;
+	u32 bits = lapic_reg(l, offset);
+
+	if (READ_ONCE(*posted)) {
+		bits |= xchg(posted, 0);
+		lapic_set_reg(l, offset, bits);
+	}
+	return bits;
+}
+
+/* One reader at a time: the vCPU's thread.  Not in direct mode. */
 static int irr_highest(struct hv_lapic *l)
 {
 	unsigned long summary;
@@ -46,27 +64,45 @@ static int irr_highest(struct hv_lapic *l)
 
 	while ((summary = READ_ONCE(l->irr_summary)) != 0) {
 		n = __fls(summary);
-		bits = lapic_reg(l, APIC_IRR + n * 0x10);
+		bits = irr_word(l, n);
 		if (bits)
 			return n * 32 + __fls(bits);
 		clear_bit(n, &l->irr_summary);
 		/* Pairs with irr_set(): a bit set before this is seen here, one
 		 * set after it sets the summary again. */
 		smp_mb__after_atomic();
-		if (lapic_reg(l, APIC_IRR + n * 0x10))
+		if (irr_word(l, n))
 			set_bit(n, &l->irr_summary);
 	}
 	return -1;
 }
 
+/* The same without a summary: the CPU changes words. */
+static int irr_scan(struct hv_lapic *l)
+{
+	int n, highest = -1;
+	u32 bits;
+
+	for (n = 0; n < 8; n++) {
+		bits = irr_word(l, n);
+		if (bits)
+			highest = n * 32 + __fls(bits);
+	}
+	return highest;
+}
+
 static int isr_highest(const struct hv_lapic *l)
 {
+	u32 summary = l->direct ? 0xff : l->isr_summary, bits;
 	int n;
 
-	if (!l->isr_summary)
-		return -1;
-	n = __fls(l->isr_summary);
-	return n * 32 + __fls(lapic_reg(l, APIC_ISR + n * 0x10));
+	for (; summary; summary &= ~BIT(n)) {
+		n = __fls(summary);
+		bits = lapic_reg(l, APIC_ISR + n * 0x10);
+		if (bits)
+			return n * 32 + __fls(bits);
+	}
+	return -1;
 }
 
 static void isr_set(struct hv_lapic *l, u8 vector)
@@ -87,14 +123,28 @@ static void isr_clear(struct hv_lapic *l, u8 vector)
 		l->isr_summary &= ~BIT(vector >> 5);
 }
 
+/* The mode or all registers are new: who delivers, what is in service, and all to be looked at. */
+static void changed(struct hv_lapic *l)
+{
+	int n;
+
+	/* Software-disabled it takes no IPI, not even its own, which the CPU would let through. */
+	l->direct = hv_ops->direct_apic && l->x2 && software_enabled(l);
+	l->isr_summary = 0;
+	for (n = 0; n < 8; n++)
+		if (lapic_reg(l, APIC_ISR + n * 0x10))
+			l->isr_summary |= BIT(n);
+	smp_mb();
+	xchg(&l->irr_summary, 0xff);
+}
+
 static void set_ppr(struct hv_lapic *l)
 {
 	u32 tpr = lapic_reg(l, APIC_TASKPRI);
 	int isr = isr_highest(l);
 
 	isr = isr < 0 ? 0 : isr & 0xf0;
-	WRITE_ONCE(l->ppr, (tpr & 0xf0) >= isr ? tpr : isr);
-	lapic_set_reg(l, APIC_PROCPRI, l->ppr);
+	lapic_set_reg(l, APIC_PROCPRI, (tpr & 0xf0) >= isr ? tpr : isr);
 }
 
 /* ---- what the entry path asks ---- */
@@ -104,29 +154,63 @@ bool hv_lapic_idle(struct hv_vcpu *v)
 	return !READ_ONCE(v->lapic->irr_summary);
 }
 
+static bool above_ppr(const struct hv_lapic *l, int vector)
+{
+	return vector >= 0 && (vector & 0xf0) > (lapic_reg(l, APIC_PROCPRI) & 0xf0) && l->enabled;
+}
+
 int hv_lapic_pending(struct hv_vcpu *v)
 {
 	struct hv_lapic *l = v->lapic;
 	int vector;
 
-	if (likely(!READ_ONCE(l->irr_summary)))
+	if (likely(!READ_ONCE(l->irr_summary)) || l->direct)
 		return -1;
 	vector = irr_highest(l);
-	return vector >= 0 && (vector & 0xf0) > (l->ppr & 0xf0) && l->enabled ? vector : -1;
+	return above_ppr(l, vector) ? vector : -1;
+}
+
+bool hv_lapic_wakes(struct hv_vcpu *v)
+{
+	struct hv_lapic *l = v->lapic;
+
+	return l->direct ? above_ppr(l, irr_scan(l)) : hv_lapic_pending(v) >= 0;
 }
 
 int hv_lapic_ack(struct hv_vcpu *v)
 {
 	struct hv_lapic *l = v->lapic;
 	int vector = hv_lapic_pending(v);
+	u32 offset = APIC_IRR + (vector >> 5) * 0x10;
 
 	/* Only this thread takes bits away, so what was pending still is. */
 	if (WARN_ON_ONCE(vector < 0))
 		return lapic_reg(l, APIC_SPIV) & APIC_VECTOR_MASK;
-	clear_bit(vector & 31, lapic_word(l, APIC_IRR, vector));
+	lapic_set_reg(l, offset, lapic_reg(l, offset) & ~(u32)BIT(vector & 31));
 	isr_set(l, vector);
 	set_ppr(l);
 	return vector;
+}
+
+u32 hv_lapic_take(struct hv_vcpu *v)
+{
+	struct hv_lapic *l = v->lapic;
+	int irr, isr = isr_highest(l);
+
+	/* Before the bits are looked at: whoever posts later sets it again. */
+	xchg(&l->irr_summary, 0);
+	irr = irr_scan(l);
+	return (isr < 0 ? 0 : isr << 8) | (irr < 0 ? 0 : irr);
+}
+
+bool hv_lapic_direct(struct hv_vcpu *v)
+{
+	return v->lapic->direct;
+}
+
+void *hv_lapic_page(struct hv_vcpu *v)
+{
+	return v->lapic->page;
 }
 
 int hv_lapic_max_irr(struct hv_vcpu *v)
@@ -164,11 +248,6 @@ u64 hv_lapic_gpa(struct hv_vcpu *v)
 }
 
 /* ---- acceptance: any context ---- */
-
-static bool software_enabled(const struct hv_lapic *l)
-{
-	return lapic_reg(l, APIC_SPIV) & APIC_SPIV_APIC_ENABLED;
-}
 
 static void notify(struct hv_vcpu *v, struct hv_vcpu *from, int req)
 {
@@ -375,18 +454,12 @@ static void write_spiv(struct hv_lapic *l, u32 val)
 	if (!(val & APIC_SPIV_APIC_ENABLED))
 		for (offset = APIC_LVTT; offset <= APIC_LVTERR; offset += 0x10)
 			write_lvt(l, offset, lapic_reg(l, offset));
+	changed(l);
 }
 
-static int write_eoi(struct hv_lapic *l)
+int hv_lapic_eoi_done(struct hv_vcpu *v, u8 vector)
 {
-	struct hv_vcpu *v = l->v;
-	int vector = isr_highest(l);
-
-	if (vector < 0)
-		return HV_ENTER;
-	isr_clear(l, vector);
-	set_ppr(l);
-	if (likely(!test_bit(vector & 31, lapic_word(l, APIC_TMR, vector))))
+	if (likely(!test_bit(vector & 31, lapic_word(v->lapic, APIC_TMR, vector))))
 		return HV_ENTER;
 	/* Level: userspace's I/O APIC has to know (contract 1). */
 	v->eoi_vector = vector;
@@ -396,13 +469,26 @@ static int write_eoi(struct hv_lapic *l)
 	return HV_USER;
 }
 
+static int write_eoi(struct hv_lapic *l)
+{
+	int vector = isr_highest(l);
+
+	if (vector < 0)
+		return HV_ENTER;
+	isr_clear(l, vector);
+	set_ppr(l);
+	return hv_lapic_eoi_done(l->v, vector);
+}
+
 static u32 reg_read(struct hv_lapic *l, u32 offset)
 {
 	switch (offset) {
 	case APIC_TMCCT:
 		return lapic_timer_count(l);
-	case APIC_ARBPRI: case APIC_EOI:
+	case APIC_ARBPRI: case APIC_EOI: case APIC_SELF_IPI:
 		return 0;
+	case APIC_IRR ... APIC_IRR + 0x7f:
+		return irr_word(l, (offset - APIC_IRR) >> 4);
 	}
 	return lapic_reg(l, offset);
 }
@@ -445,6 +531,8 @@ static int reg_write(struct hv_lapic *l, u32 offset, u32 val)
 			 REG(APIC_LVTTHMR) | REG(APIC_LVTPC) | REG(APIC_LVT0) |			\
 			 REG(APIC_LVT1) | REG(APIC_LVTERR) | REG(APIC_TMICT) |			\
 			 REG(APIC_TMCCT) | REG(APIC_TDCR))
+/* A load from the page is all that reading them is. */
+const u64 hv_lapic_plain = READABLE_X2 & ~(REG(APIC_ICR) | REG(APIC_TMCCT));
 #define READABLE_XAPIC	(READABLE_X2 | REG(APIC_ARBPRI) | REG(APIC_EOI) | REG(APIC_DFR) |	\
 			 REG(APIC_ICR2))
 
@@ -582,17 +670,26 @@ static void set_ids(struct hv_lapic *l)
 	}
 }
 
+static void drop_posted(struct hv_lapic *l)
+{
+	int n;
+
+	for (n = 0; n < BITS_TO_LONGS(256); n++)
+		xchg(&l->posted[n], 0);
+}
+
 static void clear_registers(struct hv_lapic *l)
 {
 	u32 offset;
 
 	lapic_timer_stop(l);
+	drop_posted(l);
 	for (offset = 0; offset < 0x400; offset += 0x10)
 		lapic_set_reg(l, offset, offset == APIC_DFR ? 0xffffffff :
 					 offset == APIC_LVR ? LAPIC_VERSION :
 					 offset == APIC_SPIV ? 0xff :
 					 is_lvt(offset) ? APIC_LVT_MASKED : 0);
-	l->isr_summary = 0;
+	changed(l);
 	l->esr_pending = 0;
 	set_ids(l);
 	set_ppr(l);
@@ -603,6 +700,7 @@ static void set_mode(struct hv_lapic *l, u64 base)
 	l->v->apic_base = base;
 	WRITE_ONCE(l->enabled, base & MSR_IA32_APICBASE_ENABLE);
 	l->x2 = base & X2APIC_ENABLE;
+	changed(l);
 }
 
 void hv_lapic_reset(struct hv_vcpu *v, bool init)
@@ -707,6 +805,7 @@ static void set_page(struct hv_lapic *l, const void *page)
 	u32 offset, val, icr2 = *(u32 *)(page + APIC_ICR2);
 
 	lapic_timer_stop(l);
+	drop_posted(l);
 	for (offset = 0; offset < 0x400; offset += 0x10) {
 		if (offset == APIC_ID || offset == APIC_LVR)
 			continue;
@@ -719,15 +818,9 @@ static void set_page(struct hv_lapic *l, const void *page)
 	}
 	set_ids(l);
 	lapic_set_reg(l, APIC_ICR2, icr2 & page_mask(l, APIC_ICR2));
-	l->isr_summary = 0;
-	for (offset = 0; offset < 8; offset++)
-		if (lapic_reg(l, APIC_ISR + offset * 0x10))
-			l->isr_summary |= BIT(offset);
+	changed(l);
 	l->esr_pending = 0;
 	set_ppr(l);
-	/* Which words of the IRR are not empty is found out when it is read. */
-	smp_mb();
-	xchg(&l->irr_summary, 0xff);
 	hv_irq_map_vcpu(l->v);
 	lapic_timer_restore(l, *(u32 *)(page + APIC_TMCCT));
 }

@@ -4,9 +4,14 @@
  *
  * Registers live in one page in the hardware's xAPIC layout, so that saving
  * is copying.  Who may write what:
- *   IRR, TMR, @irr_summary, @esr_pending, @events: any context, atomic bit
+ *   TMR, @posted, @irr_summary, @esr_pending, @events: any context, atomic bit
  *   operations.  Everything else: the vCPU's mutex, and readers elsewhere
  *   (delivery looks at SVR, LVT0, LVTERR, PPR) read one word.
+ *
+ * In direct mode (@direct) the page is the CPU's own while the guest runs: it delivers what is in
+ * the IRR, keeps ISR and PPR, and serves the guest's TPR, EOI and self-IPI.  It need not do so by
+ * atomic operations, which is why requests are posted beside the page and the vCPU's thread takes
+ * them over.
  */
 #ifndef HV_LAPIC_H
 #define HV_LAPIC_H
@@ -36,7 +41,9 @@ struct hv_lapic {
 	u8 *page;
 
 	/* Any context. */
-	unsigned long irr_summary;	/* bit n: IRR word n may be non-zero */
+	DECLARE_BITMAP(posted, 256);	/* requests that are not in the IRR yet */
+	/* Bit n: word n of @posted or of the IRR may be non-zero; direct: the CPU has not been told. */
+	unsigned long irr_summary;
 	unsigned long events;		/* LAPIC_EVENT_*, not yet in v->mp */
 	u32 sipi_vector;
 	unsigned long esr_pending;	/* errors since ESR was last written */
@@ -44,8 +51,8 @@ struct hv_lapic {
 	/* [vcpu->mutex] */
 	bool enabled;			/* IA32_APIC_BASE.EN */
 	bool x2;			/* IA32_APIC_BASE.EXTD */
-	u8 isr_summary;			/* bit n: ISR word n is non-zero */
-	u8 ppr;
+	bool direct;			/* the CPU delivers from the page */
+	u8 isr_summary;			/* bit n: ISR word n is non-zero; void if direct */
 
 	/* hv_timer.c */
 	struct hrtimer timer;

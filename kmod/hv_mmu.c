@@ -318,14 +318,15 @@ static u64 *leaf_find(struct hv_mmu *mmu, u64 gfn, u64 *next)
 }
 
 /*
- * A large leaf loses write access as a whole; the next write replaces it by
- * small ones.  The caller flushes.
+ * Let the next write to each page be noticed: by a fault, or by the CPU's own report, for which a
+ * leaf has to be clean.  A large leaf always loses write access, and as a whole; the next write
+ * replaces it by small ones.  The caller flushes.
  */
-void hv_mmu_write_protect(struct hv_vm *vm, const struct hv_memslot *slot,
-			  u64 first, const unsigned long *mask, u64 npages)
+void hv_mmu_watch_writes(struct hv_vm *vm, const struct hv_memslot *slot,
+			 u64 first, const unsigned long *mask, u64 npages)
 {
 	struct hv_mmu *mmu = &vm->mmu;
-	u64 base = slot->gfn + first, i = 0, next, *e;
+	u64 base = slot->gfn + first, i = 0, next, *e, bit;
 	bool removed = false;
 
 	spin_lock(&mmu->lock);
@@ -336,9 +337,11 @@ void hv_mmu_write_protect(struct hv_vm *vm, const struct hv_memslot *slot,
 				break;
 		}
 		e = leaf_find(mmu, base + i, &next);
-		if (e && (*e & hv_ops->pte_write)) {
+		bit = hv_ops->reports_dirty && e && !(*e & hv_ops->pte_large) ? hv_ops->pte_dirty
+									      : hv_ops->pte_write;
+		if (e && (READ_ONCE(*e) & bit)) {
 			/* The CPU may be setting A or D in the same word. */
-			clear_bit(__ffs64(hv_ops->pte_write), (unsigned long *)e);
+			clear_bit(__ffs64(bit), (unsigned long *)e);
 			removed = true;
 		}
 		i = next - base;

@@ -60,6 +60,23 @@ void hv_slot_mark_dirty(const struct hv_memslot *slot, u64 gfn)
 		set_bit(bit, slot->dirty);
 }
 
+/*
+ * From a CPU that reports what it makes dirty, when the vCPU leaves the guest.  While the list is
+ * being replaced the write may have been by either.
+ */
+void hv_slots_log(struct hv_vm *vm, u64 gfn)
+{
+	const struct hv_slots *list[] = { hv_slots(vm), READ_ONCE(vm->mmu.old_slots) };
+	const struct hv_memslot *s;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(list); i++) {
+		s = list[i] ? hv_slot_find(list[i], gfn) : NULL;
+		if (s)
+			hv_slot_mark_dirty(s, gfn);
+	}
+}
+
 /* ---- guest memory ---- */
 
 /* The piece of [gpa, gpa + len) that lies in one slot; its length, or 0. */
@@ -286,7 +303,7 @@ static void slots_apply(struct hv_vm *vm, const struct hv_slots *old, const stru
 			/* A log that begins wants every leaf to fault on its first
 			 * write; after one that ended, small leaves may become large. */
 			if (n->dirty) {
-				hv_mmu_write_protect(vm, n, 0, NULL, n->npages);
+				hv_mmu_watch_writes(vm, n, 0, NULL, n->npages);
 				continue;
 			}
 		}
@@ -305,10 +322,16 @@ static void slots_apply(struct hv_vm *vm, const struct hv_slots *old, const stru
 int hv_slots_set(struct hv_vm *vm, const struct hv_slot *list, u32 count)
 {
 	struct hv_slots *old = slots_locked(vm), *new;
+	bool logs = false;
+	u32 i;
 
 	new = slots_build(vm, old, list, count);
 	if (IS_ERR(new))
 		return PTR_ERR(new);
+	for (i = 0; i < new->count; i++)
+		logs |= !!new->slot[i].dirty;
+	if (logs)
+		WRITE_ONCE(vm->logs, true);	/* before anything is watched */
 
 	/*
 	 * Faults compare the list under mmu.lock, so from here on none maps by
@@ -326,6 +349,7 @@ int hv_slots_set(struct hv_vm *vm, const struct hv_slot *list, u32 count)
 	spin_lock(&vm->mmu.lock);
 	vm->mmu.old_slots = NULL;
 	spin_unlock(&vm->mmu.lock);
+	WRITE_ONCE(vm->logs, logs);
 
 	hv_vm_kick_all(vm, HV_REQ_LEAVE);
 	synchronize_srcu_expedited(&vm->srcu);
@@ -345,7 +369,7 @@ static void dirty_restore(const struct hv_memslot *s, u64 first, const unsigned 
 		set_bit(first + i, s->dirty);
 }
 
-/* Move @n bits from the log to @bits and write-protect their pages. */
+/* Move @n bits from the log to @bits and watch their pages again. */
 static void dirty_harvest(struct hv_vm *vm, const struct hv_memslot *s, u64 first,
 			  unsigned long *bits, u64 n)
 {
@@ -365,10 +389,10 @@ static void dirty_harvest(struct hv_vm *vm, const struct hv_memslot *s, u64 firs
 		}
 		any |= bits[i];
 	}
-	/* First the bits, then the protection: a write in between is reported
+	/* First the bits, then the watch: a write in between is reported
 	 * now, and read by userspace after the flush. */
 	if (any)
-		hv_mmu_write_protect(vm, s, first, bits, n);
+		hv_mmu_watch_writes(vm, s, first, bits, n);
 }
 
 /*
@@ -393,6 +417,9 @@ int hv_slots_get_dirty(struct hv_vm *vm, const struct hv_get_dirty *args)
 	bits = hv_alloc(words * sizeof(long));
 	if (!bits)
 		return -ENOMEM;
+	/* What has been written up to here is in the log once the vCPUs have left the guest. */
+	if (hv_ops->reports_dirty)
+		hv_vm_leave_wait(vm, ~0ULL);
 	if (!clear) {
 		memcpy(bits, s->dirty + args->first / BITS_PER_LONG, words * sizeof(long));
 		bits[words - 1] &= BITMAP_LAST_WORD_MASK(args->count);

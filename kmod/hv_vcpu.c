@@ -42,9 +42,8 @@ static void flush_ack(void *unused)
 {
 }
 
-void hv_vm_flush_wait(struct hv_vm *vm)
+void hv_vm_leave_wait(struct hv_vm *vm, u64 gen)
 {
-	u64 gen = atomic64_read(&vm->mmu.flush_gen);
 	struct hv_vcpu *v;
 	int i, cpu;
 
@@ -58,6 +57,13 @@ void hv_vm_flush_wait(struct hv_vm *vm)
 		if (cpu >= 0)
 			smp_call_function_single(cpu, flush_ack, NULL, 1);
 	}
+}
+
+void hv_vm_flush_wait(struct hv_vm *vm)
+{
+	u64 gen = atomic64_read(&vm->mmu.flush_gen);
+
+	hv_vm_leave_wait(vm, gen);
 	hv_mmu_check_flushed(vm, gen);
 }
 
@@ -220,7 +226,7 @@ bool hv_vcpu_runnable(struct hv_vcpu *v)
 		return true;
 	if (!(v->regs.rflags & X86_EFLAGS_IF))
 		return false;
-	return hv_lapic_pending(v) >= 0 ||
+	return hv_lapic_wakes(v) ||
 	       (READ_ONCE(v->vm->intr_line) && hv_lapic_extint_ok(v));
 }
 

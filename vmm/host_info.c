@@ -37,6 +37,7 @@ static const struct bit_name hardware[] = {
 	{ HV_HW_NRIPS, "nrips" }, { HV_HW_DECODE_ASSIST, "decode-assist" },
 	{ HV_HW_FLUSH_BY_ASID, "flush-by-asid" }, { HV_HW_CLEAN_BITS, "clean-bits" },
 	{ HV_HW_VGIF, "vgif" }, { HV_HW_LA57, "la57" }, { HV_HW_PAGE_1G, "1g-pages" },
+	{ HV_HW_APICV, "apicv" }, { HV_HW_PML, "pml" },
 	{ 0, NULL },
 };
 

@@ -407,6 +407,8 @@ struct hv_info {
 #define HV_HW_VGIF		(1ULL << 4)
 #define HV_HW_LA57		(1ULL << 5)
 #define HV_HW_PAGE_1G		(1ULL << 6)
+#define HV_HW_APICV		(1ULL << 7)	/* interrupts, without an exit each, in x2APIC mode */
+#define HV_HW_PML		(1ULL << 8)	/* the dirty log, without a fault for each page */
 
 struct hv_create_vm {
 	__u32 size;

@@ -31,11 +31,11 @@ static const u16 verw_sel = __KERNEL_DS;
 static u64 vmx_basic;
 static u32 vmx_mask;
 module_param_named(vmx_mask, vmx_mask, uint, 0400);
-MODULE_PARM_DESC(vmx_mask, "VMX features not to use: 1 VPID, 2 TPR shadow, 4 EPT A/D bits, 8 large pages");
+MODULE_PARM_DESC(vmx_mask, "VMX features not to use: 1 VPID, 2 TPR shadow, 4 EPT A/D bits, 8 large pages, 16 APIC virtualization, 32 PML");
 static u32 vmx_stay_us;
 module_param_named(vmx_stay_us, vmx_stay_us, uint, 0400);
 MODULE_PARM_DESC(vmx_stay_us, "longest stay in a guest, for emulators that lose interrupts there (0: no limit)");
-enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8 };
+enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8, MASK_APICV = 16, MASK_PML = 32 };
 
 /* ---- what this CPU can do ---- */
 
@@ -67,7 +67,8 @@ static u32 controls(u32 msr, u32 need, u32 want)
 #define PROC2_NEED	(SECONDARY_EXEC_ENABLE_EPT | SECONDARY_EXEC_UNRESTRICTED_GUEST |	\
 			 SECONDARY_EXEC_WBINVD_EXITING)
 #define PROC2_WANT	(SECONDARY_EXEC_ENABLE_VPID | SECONDARY_EXEC_ENABLE_RDTSCP |		\
-			 SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_PAUSE_LOOP_EXITING)
+			 SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_PAUSE_LOOP_EXITING |	\
+			 SECONDARY_EXEC_ENABLE_PML)
 #define EXIT_NEED	(VM_EXIT_HOST_ADDR_SPACE_SIZE | VM_EXIT_SAVE_DEBUG_CONTROLS |		\
 			 VM_EXIT_LOAD_IA32_EFER | VM_EXIT_LOAD_IA32_PAT)
 #define ENTRY_NEED	(VM_ENTRY_LOAD_DEBUG_CONTROLS | VM_ENTRY_LOAD_IA32_EFER |		\
@@ -95,7 +96,7 @@ static bool find_capabilities(void)
 		vmx.proc = controls(MSR_IA32_VMX_TRUE_PROCBASED_CTLS, PROC_NEED | PROC_CR8, 0);
 	if (!vmx.pin || !vmx.proc || (vmx.proc & PROC_NEVER))
 		return false;
-	vmx.proc2 = controls(MSR_IA32_VMX_PROCBASED_CTLS2, PROC2_NEED, PROC2_WANT);
+	vmx.proc2 = controls(MSR_IA32_VMX_PROCBASED_CTLS2, PROC2_NEED, PROC2_WANT | VMX_APICV);
 	vmx.exit = controls(MSR_IA32_VMX_TRUE_EXIT_CTLS, EXIT_NEED,
 			    VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
 	vmx.entry = controls(MSR_IA32_VMX_TRUE_ENTRY_CTLS, ENTRY_NEED,
@@ -110,8 +111,16 @@ static bool find_capabilities(void)
 	if (vmx_mask & MASK_LARGE)
 		cap &= ~(VMX_EPT_2MB_PAGE_BIT | VMX_EPT_1GB_PAGE_BIT);
 	vmx.ept = cap;
+	vmx.pml = (vmx.proc2 & SECONDARY_EXEC_ENABLE_PML) && (cap & VMX_EPT_AD_BIT) &&
+		  !(vmx_mask & MASK_PML);
+	if (!vmx.pml)
+		vmx.proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_PML;
 	vmx.vpid = vmx.proc2 & SECONDARY_EXEC_ENABLE_VPID;
 	vmx.tpr_shadow = vmx.proc & CPU_BASED_TPR_SHADOW;
+	/* A vCPU's own controls get it when its APIC is so that it can be used. */
+	vmx.apicv = vmx.tpr_shadow && (vmx.proc2 & VMX_APICV) == VMX_APICV &&
+		    !(vmx_mask & MASK_APICV);
+	vmx.proc2 &= ~(u32)VMX_APICV;
 	/* The host's counters stand still in the guest, or PEBS would write there. */
 	exit = vmx.exit & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
 	entry = vmx.entry & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL;
@@ -156,6 +165,23 @@ static void msr_allow(unsigned long *map, u32 msr)
 	clear_bit(bit + 0x800 * 8, map);
 }
 
+/*
+ * SDM 29.5: with the APIC virtualized the CPU serves three writes from the page, and any read,
+ * whatever the page has there.
+ */
+static void msr_allow_direct(unsigned long *map)
+{
+	int n;
+
+	for (n = 0; n < 64; n++)
+		if (hv_lapic_plain & BIT_ULL(n))
+			clear_bit(APIC_BASE_MSR + n, map);
+	map += 0x800 / sizeof(*map);
+	clear_bit(APIC_BASE_MSR + (APIC_TASKPRI >> 4), map);
+	clear_bit(APIC_BASE_MSR + (APIC_EOI >> 4), map);
+	clear_bit(APIC_BASE_MSR + (APIC_SELF_IPI >> 4), map);
+}
+
 void vmx_cleanup(void)
 {
 	int cpu;
@@ -165,7 +191,8 @@ void vmx_cleanup(void)
 		per_cpu(vmx_cpu, cpu).vmxon = NULL;
 	}
 	hv_free_page(vmx.msr_bitmap, 0);
-	vmx.msr_bitmap = NULL;
+	hv_free_page(vmx.msr_bitmap_direct, 0);
+	vmx.msr_bitmap = vmx.msr_bitmap_direct = NULL;
 }
 
 int vmx_setup(void)
@@ -195,6 +222,8 @@ int vmx_setup(void)
 			      vmx.ept & VMX_EPT_1GB_PAGE_BIT ? 3 : 2 : 1;
 	if (!(vmx.ept & VMX_EPT_AD_BIT))
 		hv_vmx_ops.pte_accessed = hv_vmx_ops.pte_dirty = 0;
+	hv_vmx_ops.reports_dirty = vmx.pml;
+	hv_vmx_ops.direct_apic = vmx.apicv;
 
 	for_each_possible_cpu(cpu) {
 		struct vmx_cpu *c = per_cpu_ptr(&vmx_cpu, cpu);
@@ -206,11 +235,14 @@ int vmx_setup(void)
 		*(u32 *)c->vmxon = vmx_basic_vmcs_revision_id(vmx_basic);
 	}
 	vmx.msr_bitmap = hv_alloc_page(raw_smp_processor_id(), 0);
-	if (!vmx.msr_bitmap)
+	vmx.msr_bitmap_direct = hv_alloc_page(raw_smp_processor_id(), 0);
+	if (!vmx.msr_bitmap || !vmx.msr_bitmap_direct)
 		goto out;
 	memset(vmx.msr_bitmap, 0xff, PAGE_SIZE);
 	for (i = 0; i < ARRAY_SIZE(msrs_allowed); i++)
 		msr_allow(vmx.msr_bitmap, msrs_allowed[i]);
+	copy_page(vmx.msr_bitmap_direct, vmx.msr_bitmap);
+	msr_allow_direct(vmx.msr_bitmap_direct);
 	return 0;
 out:
 	vmx_cleanup();
@@ -224,7 +256,8 @@ void vmx_info(struct hv_info *info)
 	info->gpa_bits = min(info->gpa_bits, 48u);
 	info->hw_features = HV_HW_NRIPS | (vmx.vpid ? HV_HW_FLUSH_BY_ASID : 0) |
 			    (boot_cpu_has(X86_FEATURE_LA57) ? HV_HW_LA57 : 0) |
-			    (hv_vmx_ops.max_leaf == 3 ? HV_HW_PAGE_1G : 0);
+			    (hv_vmx_ops.max_leaf == 3 ? HV_HW_PAGE_1G : 0) |
+			    (vmx.apicv ? HV_HW_APICV : 0) | (vmx.pml ? HV_HW_PML : 0);
 	if (!hv_mitigate)
 		return;
 	if (vmx.l1d)
@@ -314,8 +347,9 @@ int vmx_vcpu_create(struct hv_vcpu *v)
 	BUILD_BUG_ON(offsetof(struct vmx_vcpu, v));
 	vx->cpu = -1;
 	vx->vmcs = hv_alloc(PAGE_SIZE);
-	vx->vapic = hv_alloc(PAGE_SIZE);
-	if (!vx->vmcs || !vx->vapic)
+	if (vmx.pml)
+		vx->pml = hv_alloc(VMX_PML_ENTRIES * sizeof(*vx->pml));
+	if (!vx->vmcs || (vmx.pml && !vx->pml))
 		return -ENOMEM;
 	*vx->vmcs = vmx_basic_vmcs_revision_id(vmx_basic);
 	vx->vmcs_pa = __pa(vx->vmcs);
@@ -332,7 +366,7 @@ void vmx_vcpu_destroy(struct hv_vcpu *v)
 	if (vx->vmcs_pa && cpu >= 0)
 		smp_call_function_single(cpu, vmcs_release, vx, 1);
 	hv_free(vx->vmcs);
-	hv_free(vx->vapic);
+	hv_free(vx->pml);
 }
 
 static const u32 lazy_msrs[VMX_LAZY] = {
@@ -488,14 +522,48 @@ static void take_host_event(void)
 		hv_machine_check();
 }
 
+/*
+ * Page-modification logging, SDM 28.3.6: whoever makes a leaf dirty writes its address to the next
+ * place down and is in the guest no more when there is none.  Leaves are clean only where a slot
+ * has a log; elsewhere the CPU finds nothing to write, and so it is always on.
+ */
+void vmx_take_log(struct vmx_vcpu *vx)
+{
+	u16 i;
+
+	if (!vmx.pml)
+		return;
+	/* The next place; below the lowest the index is -1. */
+	i = vmcs_read(GUEST_PML_INDEX) + 1;
+	if (i >= VMX_PML_ENTRIES)
+		return;
+	for (; i < VMX_PML_ENTRIES; i++)
+		hv_slots_log(vx->v.vm, vx->pml[i] >> PAGE_SHIFT);
+	vmcs_write(GUEST_PML_INDEX, VMX_PML_ENTRIES - 1);
+}
+
+/*
+ * Bochs, which is who needs vmx_stay_us, tells of the event before when the delivery of a virtual
+ * interrupt faults (Documentation/testing.rst).  It was one if SVI is new and IF still set.
+ */
+static u32 bochs_vectoring(const struct hv_vcpu *v, u32 info, u8 old_svi)
+{
+	u8 svi = vmcs_read(GUEST_INTR_STATUS) >> 8;
+
+	if (!(info & HV_EV_VALID) || svi == old_svi || !(v->regs.rflags & X86_EFLAGS_IF))
+		return info;
+	return HV_EV_VALID | HV_EV_INTR | svi;
+}
+
 void vmx_enter(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
 	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
 	u64 spec_ctrl = v->msrs.spec_ctrl & hv_spec_ctrl_mask;
-	u8 tpr = hv_lapic_get_cr8(v);
+	bool direct = hv_lapic_direct(v);
 	struct hv_host_debug debug;
 	unsigned long ret;
+	u8 svi = 0;
 	u32 code;
 	int i;
 
@@ -511,7 +579,11 @@ void vmx_enter(struct hv_vcpu *v)
 	vmcs_update(GUEST_RIP, &vx->rip, v->regs.rip);
 	vmcs_update(GUEST_RSP, &vx->rsp, v->regs.gpr[HV_RSP]);
 	vmcs_update(GUEST_RFLAGS, &vx->rflags, v->regs.rflags | X86_EFLAGS_FIXED);
-	if (unlikely(tpr != vx->tpr) && vmx.tpr_shadow)
+	if (unlikely(direct != vx->direct))
+		vmx_set_direct(vx, direct);
+	if (unlikely(vmx.stay) && direct)
+		svi = vmcs_read(GUEST_INTR_STATUS) >> 8;
+	if (vmx.tpr_shadow && !direct && unlikely(vx->vapic[APIC_TASKPRI] >> 4 != vx->tpr))
 		vmx_update_tpr(v);
 	if (native_read_cr2() != v->cr2)
 		native_write_cr2(v->cr2);
@@ -551,6 +623,8 @@ void vmx_enter(struct hv_vcpu *v)
 	v->cr2 = native_read_cr2();
 	if (code == EXIT_REASON_EXCEPTION_NMI)
 		take_host_event();
+	if (unlikely(READ_ONCE(v->vm->logs)))
+		vmx_take_log(vx);
 	v->regs.gpr[HV_RSP] = vx->rsp = vmcs_read(GUEST_RSP);
 	v->regs.rip = vx->rip = vmcs_read(GUEST_RIP);
 	v->regs.rflags = vx->rflags = vmcs_read(GUEST_RFLAGS);
@@ -559,9 +633,11 @@ void vmx_enter(struct hv_vcpu *v)
 		for (i = 0; i < 4; i++)
 			v->pdpte[i] = vmcs_read(GUEST_PDPTR0 + 2 * i);
 	vx->vectoring = vmcs_read(IDT_VECTORING_INFO_FIELD);
+	if (unlikely(vmx.stay) && direct)
+		vx->vectoring = bochs_vectoring(v, vx->vectoring, svi);
 	if (unlikely(vx->injected | (vx->vectoring & HV_EV_VALID)))
 		vmx_event_done(vx);
-	if (vmx.tpr_shadow && unlikely(vx->vapic[APIC_TASKPRI] >> 4 != vx->tpr)) {
+	if (vmx.tpr_shadow && !direct && unlikely(vx->vapic[APIC_TASKPRI] >> 4 != vx->tpr)) {
 		vx->tpr = vx->vapic[APIC_TASKPRI] >> 4;
 		hv_lapic_set_cr8(v, vx->tpr);
 	}

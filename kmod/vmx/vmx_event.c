@@ -60,6 +60,16 @@ void vmx_set_proc(struct vmx_vcpu *vx, u32 bit, bool on)
 	vmcs_write(CPU_BASED_VM_EXEC_CONTROL, new);
 }
 
+void vmx_set_proc2(struct vmx_vcpu *vx, u32 bits, bool on)
+{
+	u32 new = on ? vx->proc2 | bits : vx->proc2 & ~bits;
+
+	if (new == vx->proc2)
+		return;
+	vx->proc2 = new;
+	vmcs_write(SECONDARY_VM_EXEC_CONTROL, new);
+}
+
 void vmx_set_irq_window(struct hv_vcpu *v, bool on)
 {
 	vmx_set_proc(to_vmx(v), CPU_BASED_INTR_WINDOW_EXITING, on);
@@ -88,6 +98,35 @@ void vmx_set_nmi_masked(struct hv_vcpu *v, bool masked)
 	vmcs_write(GUEST_INTERRUPTIBILITY_INFO, state | (masked ? GUEST_INTR_STATE_NMI : 0));
 }
 
+/* ---- priority ---- */
+
+void vmx_set_direct(struct vmx_vcpu *vx, bool on)
+{
+	vx->direct = on;
+	vmx_set_proc2(vx, VMX_APICV, on);
+	vmcs_write(MSR_BITMAP, __pa(on ? vmx.msr_bitmap_direct : vmx.msr_bitmap));
+}
+
+/*
+ * SDM 29.1, 29.2: RVI and SVI, the highest vectors of IRR and ISR, are in the VMCS, where the CPU
+ * keeps them up to date; an EOI exits if its vector has a bit set, which is what the TMR is for.
+ */
+static void take_requests(struct vmx_vcpu *vx)
+{
+	const u32 *tmr = (u32 *)(vx->vapic + APIC_TMR);
+	u64 map;
+	int i;
+
+	vmcs_write(GUEST_INTR_STATUS, hv_lapic_take(&vx->v));
+	for (i = 0; i < ARRAY_SIZE(vx->eoi_exit); i++, tmr += 8) {
+		map = (u64)READ_ONCE(tmr[4]) << 32 | READ_ONCE(tmr[0]);
+		if (map == vx->eoi_exit[i])
+			continue;
+		vx->eoi_exit[i] = map;
+		vmcs_write(EOI_EXIT_BITMAP0 + 2 * i, map);
+	}
+}
+
 /*
  * A TPR below the threshold exits: there an interrupt that waits gets its turn.
  * Without a TPR shadow every access to CR8 exits.
@@ -95,14 +134,18 @@ void vmx_set_nmi_masked(struct hv_vcpu *v, bool masked)
 void vmx_update_tpr(struct hv_vcpu *v)
 {
 	struct vmx_vcpu *vx = to_vmx(v);
-	int irr = hv_lapic_max_irr(v);
-	u8 tpr = hv_lapic_get_cr8(v);
-	u32 threshold = irr < 0 ? 0 : min_t(u32, irr >> 4, tpr);
+	u32 threshold;
+	int irr;
 
+	if (hv_lapic_direct(v)) {
+		take_requests(vx);
+		return;
+	}
 	if (!vmx.tpr_shadow)
 		return;
-	vx->tpr = tpr;
-	vx->vapic[APIC_TASKPRI] = tpr << 4;
+	irr = hv_lapic_max_irr(v);
+	vx->tpr = hv_lapic_get_cr8(v);
+	threshold = irr < 0 ? 0 : min_t(u32, irr >> 4, vx->tpr);
 	if (threshold != vx->threshold) {
 		vx->threshold = threshold;
 		vmcs_write(TPR_THRESHOLD, threshold);

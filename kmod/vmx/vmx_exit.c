@@ -5,10 +5,11 @@
  * SDM vol. 3 appendix C (exit reasons), section 27.2 (what the CPU tells about
  * each).  What an exit means is hv_exit.c's business.
  */
+#include <asm/apicdef.h>
 #include "vmx_vmcs.h"
 #include "../hv_trace.h"
 
-#define QUAL_NMI_UNBLOCKED	BIT(12)	/* of an EPT violation: IRET had ended the mask */
+#define QUAL_NMI_UNBLOCKED	BIT(12)	/* of an EPT violation, a full log: IRET had ended the mask */
 #define QUAL_LINEAR		BIT(7)	/* of an EPT violation: there is a linear address... */
 #define QUAL_FINAL		BIT(8)	/* ...and this is the access to it, not the walk */
 #define DB_QUAL			(0xf | BIT(13) | BIT(14))
@@ -153,6 +154,17 @@ int vmx_fast_exit(struct hv_vcpu *v)
 		return hv_exit_shutdown(v);
 	case EXIT_REASON_TASK_SWITCH:
 		return HV_SLOW;
+	case EXIT_REASON_PML_FULL:
+		if (unlikely(vx->qual & QUAL_NMI_UNBLOCKED) && !(vx->vectoring & HV_EV_VALID))
+			vmx_set_nmi_masked(v, true);
+		vmx_take_log(vx);
+		return HV_ENTER;
+	case EXIT_REASON_EOI_INDUCED:
+		return hv_lapic_eoi_done(v, vx->qual);
+	case EXIT_REASON_APIC_WRITE:	/* a self-IPI with a vector that there is not */
+		hv_lapic_msr_write(v, APIC_BASE_MSR + (APIC_SELF_IPI >> 4),
+				   vx->vapic[APIC_SELF_IPI]);
+		return HV_ENTER;
 	case EXIT_REASON_PREEMPTION_TIMER:	/* vmx_stay_us */
 	case EXIT_REASON_INIT_SIGNAL:
 	case EXIT_REASON_MCE_DURING_VMENTRY:

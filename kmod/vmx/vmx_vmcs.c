@@ -29,15 +29,17 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 		GUEST_PENDING_DBG_EXCEPTIONS, GUEST_RIP, GUEST_RSP, HOST_DS_SELECTOR,
 		HOST_ES_SELECTOR, HOST_FS_SELECTOR, HOST_GS_SELECTOR, HOST_FS_BASE,
 	};
-	u32 proc2 = vmx.proc2, i;
+	u32 i;
 
-	if (!vx->v.vm->guest_rdtscp)
-		proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_RDTSCP;
 	vx->proc = vmx.proc;
+	vx->proc2 = vmx.proc2;
+	if (!vx->v.vm->guest_rdtscp)
+		vx->proc2 &= ~(u32)SECONDARY_EXEC_ENABLE_RDTSCP;
+	vx->direct = false;
 	vx->entry_ctl = vmx.entry;
 	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, vmx.pin);
 	vmcs_write(CPU_BASED_VM_EXEC_CONTROL, vx->proc);
-	vmcs_write(SECONDARY_VM_EXEC_CONTROL, proc2);
+	vmcs_write(SECONDARY_VM_EXEC_CONTROL, vx->proc2);
 	vmcs_write(VM_EXIT_CONTROLS, vmx.exit);
 	vmcs_write(VM_ENTRY_CONTROLS, vx->entry_ctl);
 	vmcs_write(EXCEPTION_BITMAP, EXCEPTIONS);
@@ -46,11 +48,20 @@ void vmx_vmcs_init(struct vmx_vcpu *vx)
 	/* Mappings are tagged by EPTP and VPID: a VM's own numbers are enough. */
 	if (vmx.vpid)
 		vmcs_write(VIRTUAL_PROCESSOR_ID, vx->v.id + 1);
+	vx->vapic = hv_lapic_page(&vx->v);
+	vx->threshold = 0;
 	if (vmx.tpr_shadow) {
 		vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(vx->vapic));
 		vmcs_write(TPR_THRESHOLD, 0);
 	}
-	if (proc2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING) {
+	memset(vx->eoi_exit, 0, sizeof(vx->eoi_exit));
+	for (i = 0; vmx.apicv && i < ARRAY_SIZE(vx->eoi_exit); i++)
+		vmcs_write(EOI_EXIT_BITMAP0 + 2 * i, 0);
+	if (vmx.pml) {
+		vmcs_write(PML_ADDRESS, __pa(vx->pml));
+		vmcs_write(GUEST_PML_INDEX, VMX_PML_ENTRIES - 1);
+	}
+	if (vx->proc2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING) {
 		vmcs_write(PLE_GAP, PLE_GAP_CYCLES);
 		vmcs_write(PLE_WINDOW, PLE_WINDOW_CYCLES);
 	}

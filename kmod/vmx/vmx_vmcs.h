@@ -61,6 +61,8 @@ static inline void vmx_invept(u64 type, u64 eptp)
 #define VMX_EXIT_INSN_ERROR	BIT(30)	/* VMLAUNCH or VMRESUME did: | VM-instruction error */
 #define VMX_EXIT_NO_VMX		0x1fff0000	/* they faulted, VMX is off on this CPU */
 
+#define VMX_PML_ENTRIES		512
+
 /* ---- the backend's objects ---- */
 
 struct vmx_cpu {
@@ -83,10 +85,13 @@ struct vmx_vcpu {
 	bool ready, launched;
 	u64 section;			/* v->section that host state was looked at for */
 
-	u8 *vapic;			/* virtual-APIC page: TPR */
+	u8 *vapic;			/* virtual-APIC page: the APIC's own */
 	u8 tpr;				/* as last synchronised with the APIC */
 	u32 threshold;
-	u32 proc, entry_ctl;		/* as in the VMCS */
+	u32 proc, proc2, entry_ctl;	/* as in the VMCS */
+	bool direct;			/* hv_lapic_direct(), as in the VMCS */
+	u64 eoi_exit[4];		/* as in the VMCS */
+	u64 *pml;			/* VMX_PML_ENTRIES addresses, filled from the end */
 	u64 rip, rsp, rflags;		/* in the VMCS */
 	u32 injected;			/* entry interruption-information of the entry under way */
 	u32 vectoring;			/* IDT-vectoring information of the exit */
@@ -112,11 +117,12 @@ struct vmx_caps {
 	u32 pin, proc, proc2, exit, entry;	/* controls in use */
 	u64 ept;
 	u32 stay;				/* of the preemption timer, if it is in @pin */
-	bool vpid, tpr_shadow, perf, l1d, verw;
+	bool vpid, tpr_shadow, apicv, pml, perf, l1d, verw;
 	u64 cr4_mce;
-	void *msr_bitmap;
+	void *msr_bitmap, *msr_bitmap_direct;
 };
 extern struct vmx_caps vmx;
+void vmx_take_log(struct vmx_vcpu *vx);		/* section: what the CPU has logged */
 void vmx_load_lazy(struct vmx_vcpu *vx);	/* guest's values into the registers; loaded */
 
 /* vmx_vmcs.c */
@@ -124,7 +130,12 @@ void vmx_vmcs_init(struct vmx_vcpu *vx);
 void vmx_host_init(void);			/* fields that are the same on all CPUs */
 
 /* vmx_event.c */
+/* Together they make the CPU deliver from the APIC's page. */
+#define VMX_APICV	(SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |	\
+			 SECONDARY_EXEC_APIC_REGISTER_VIRT | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
 void vmx_set_proc(struct vmx_vcpu *vx, u32 bit, bool on);
+void vmx_set_proc2(struct vmx_vcpu *vx, u32 bits, bool on);
+void vmx_set_direct(struct vmx_vcpu *vx, bool on);
 void vmx_event_done(struct vmx_vcpu *vx);
 
 /* enter.S: 0; 1: the CPU refused to enter; 2: VMX is off */

@@ -274,7 +274,7 @@ static void *signaller(void *arg)
 	return NULL;
 }
 
-static void races(void)
+static void races(bool last)
 {
 	struct hv_vm *vm = a.t.vm;
 	uint64_t sent = 0, got, tries = 0;
@@ -282,6 +282,7 @@ static void races(void)
 	int i, fd;
 
 	avm_forget(&a);
+	atomic_store(&stop, false);
 	shared_fd = eventfd(0, EFD_NONBLOCK);
 	avm_set(&a, 1, AVM_IDLE, 0, 0, 0);
 	avm_start(&a, 1);
@@ -322,7 +323,11 @@ static void races(void)
 	}
 	ktap_check(tries == 300, "300 signals to a halted vCPU, none lost (%llu)", (unsigned long long)tries);
 	avm_stop(&a, 1);
-	/* Left assigned: the VM goes first, then the eventfd. */
+	/* The last is left assigned: the VM goes first, then the eventfd. */
+	if (last)
+		return;
+	hv_irqfd_deassign(vm, shared_fd);
+	close(shared_fd);
 }
 
 int main(void)
@@ -330,7 +335,7 @@ int main(void)
 	uint32_t i;
 
 	avm_create(&a, 3);
-	ktap_plan(48);
+	ktap_plan(50);
 	for (i = 0; i < 3; i++)
 		avm_write(&a, i, 0xf0, 0x1ff);
 	avm_eoi(&a, AVM_EOI_XAPIC);
@@ -339,7 +344,10 @@ int main(void)
 	line();
 	line_wakes();
 	irqfd();
-	races();
+	races(false);
+	avm_eoi(&a, AVM_EOI_X2APIC);
+	avm_wrmsr(&a, 1, 0x1b, AVM_APIC | 0xc00);
+	races(true);
 	avm_destroy(&a);
 	ring(shared_fd);
 	close(shared_fd);

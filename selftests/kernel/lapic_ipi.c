@@ -130,16 +130,54 @@ static void xapic(void)
 		   "ICR reads back, delivery status idle");
 }
 
+static void x2_mode(bool on)
+{
+	uint32_t i;
+
+	avm_eoi(&a, on ? AVM_EOI_X2APIC : AVM_EOI_XAPIC);
+	for (i = 0; i < N; i++) {
+		if (on) {
+			avm_wrmsr(&a, i, 0x1b, AVM_APIC | 0xc00 | (i ? 0 : 0x100));
+			avm_wrmsr(&a, i, 0x80f, 0x1ff);
+			continue;
+		}
+		avm_wrmsr(&a, i, 0x1b, AVM_APIC);
+		avm_wrmsr(&a, i, 0x1b, AVM_APIC | 0x800);
+		avm_write(&a, i, 0xf0, 0x1ff);
+	}
+}
+
+/* Each is in HLT, or in the guest, when its IPI comes, and must not lose one. */
+static void storm(bool x2)
+{
+	uint64_t want[4] = { 0 };
+	int i, j, lost = 0;
+
+	avm_forget(&a);
+	for (i = 1; i < 4; i++) {
+		avm_set(&a, i, i == 3 ? AVM_SPIN : AVM_IDLE, 0, 0, 0);
+		avm_start(&a, i);
+	}
+	for (j = 0; j < 300 && !lost; j++) {
+		i = 1 + j % 3;
+		if (x2)
+			x2_send(0, i, V);
+		else
+			send(0, i, V);
+		want[i]++;
+		if (!AVM_SOON(avm_taken(&a, i, V) == want[i]))
+			lost++;
+	}
+	for (i = 1; i < 4; i++)
+		avm_stop(&a, i);
+	ktap_check(!lost, "300 IPIs to processors in HLT and at work, none lost");
+}
+
 static void x2apic(void)
 {
 	const uint32_t all = (1u << N) - 1;
-	uint32_t i;
 
-	avm_eoi(&a, AVM_EOI_X2APIC);
-	for (i = 0; i < N; i++) {
-		avm_wrmsr(&a, i, 0x1b, AVM_APIC | 0xc00 | (i ? 0 : 0x100));
-		avm_wrmsr(&a, i, 0x80f, 0x1ff);
-	}
+	x2_mode(true);
 	x2_send(0, 0, 0x40000 | V);
 	is(1, "x2APIC: self");
 	x2_send(2, 0, 0x80000 | V);
@@ -166,12 +204,8 @@ static void x2apic(void)
 	is(1u << 7, "as well");
 	hv_send_msi(a.t.vm, 0xfee00000 | 0xff << 12, V);
 	is(all, "and an MSI to 0xff all");
-	for (i = 0; i < N; i++) {
-		avm_wrmsr(&a, i, 0x1b, AVM_APIC);
-		avm_wrmsr(&a, i, 0x1b, AVM_APIC | 0x800);
-		avm_write(&a, i, 0xf0, 0x1ff);
-	}
-	avm_eoi(&a, AVM_EOI_XAPIC);
+	storm(true);
+	x2_mode(false);
 }
 
 static void set_mp(uint32_t vcpu, uint32_t state)
@@ -312,41 +346,18 @@ static void nmi(void)
 		   (unsigned long long)(avm_taken(&a, 1, 2) - n));
 }
 
-/* All against all: every vCPU halts, is woken and must not lose one. */
-static void storm(void)
-{
-	uint64_t want[4] = { 0 };
-	int i, j, lost = 0;
-
-	avm_forget(&a);
-	for (i = 1; i < 4; i++) {
-		avm_set(&a, i, AVM_IDLE, 0, 0, 0);
-		avm_start(&a, i);
-	}
-	for (j = 0; j < 300 && !lost; j++) {
-		i = 1 + j % 3;
-		send(0, i, V);
-		want[i]++;
-		if (!AVM_SOON(avm_taken(&a, i, V) == want[i]))
-			lost++;
-	}
-	for (i = 1; i < 4; i++)
-		avm_stop(&a, i);
-	ktap_check(!lost, "300 IPIs to processors in HLT, none lost");
-}
-
 int main(void)
 {
 	uint32_t i;
 
 	avm_create(&a, N);
-	ktap_plan(53);
+	ktap_plan(54);
 	for (i = 0; i < N; i++)
 		avm_write(&a, i, 0xf0, 0x1ff);
 	xapic();
 	x2apic();
 	nmi();
-	storm();
+	storm(false);
 	start_up();
 	avm_destroy(&a);
 	return ktap_finish();

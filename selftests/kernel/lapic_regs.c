@@ -14,7 +14,34 @@
 #define EXTD	0x400ULL
 #define BSP	0x100ULL
 
-static struct avm a;
+#define LEVEL	0x8000
+
+static struct avm a, *w = &a;
+static bool x2;
+
+/* Registers of @w's first vCPU, in the mode that it is in. */
+static uint32_t rd(uint32_t offset)
+{
+	return x2 ? avm_rdmsr(w, 0, 0x800 + (offset >> 4)) : avm_read(w, 0, offset);
+}
+
+static void wr(uint32_t offset, uint32_t value)
+{
+	if (x2)
+		avm_wrmsr(w, 0, 0x800 + (offset >> 4), value);
+	else
+		avm_write(w, 0, offset, value);
+}
+
+static void self(uint8_t vector)
+{
+	wr(x2 ? 0x3f0 : 0x300, x2 ? vector : 0x40000 | vector);
+}
+
+static void open_window(void)
+{
+	avm_op(w, 0, AVM_OPEN, 0, 0, 0);
+}
 
 static uint64_t seed = 88172645463325252ULL;
 
@@ -76,79 +103,186 @@ static void priority(void)
 {
 	avm_eoi(&a, AVM_EOI_NONE);
 	avm_forget(&a);
-	avm_write(&a, 0, 0x80, 0x50);
-	ktap_check(avm_read(&a, 0, 0xa0) == 0x50 && avm_op(&a, 0, AVM_GET_CR8, 0, 0, 0) == 5,
+	wr(0x80, 0x50);
+	ktap_check(rd(0xa0) == 0x50 && avm_op(&a, 0, AVM_GET_CR8, 0, 0, 0) == 5,
 		   "TPR is PPR and CR8");
 	avm_op(&a, 0, AVM_SET_CR8, 0, 0, 6);
-	ktap_check(avm_read(&a, 0, 0x80) == 0x60, "CR8 is TPR");
-	avm_write(&a, 0, 0x300, 0x40000 | 0x61);	/* self */
-	avm_write(&a, 0, 0x300, 0x40000 | 0x71);
-	ktap_check(avm_read(&a, 0, 0x230) == (1u << 1 | 1u << 17), "both are in the IRR: %#x",
-		   avm_read(&a, 0, 0x230));
-	avm_op(&a, 0, AVM_OPEN, 0, 0, 0);
+	ktap_check(rd(0x80) == 0x60, "CR8 is TPR");
+	self(0x61);	/* self */
+	self(0x71);
+	ktap_check(rd(0x230) == (1u << 1 | 1u << 17), "both are in the IRR: %#x",
+		   rd(0x230));
+	open_window();
 	ktap_check(avm_taken(&a, 0, 0x71) == 1 && avm_taken(&a, 0, 0x61) == 0,
 		   "only the one above TPR is taken");
-	ktap_check(avm_read(&a, 0, 0x130) == 1u << 17 && avm_read(&a, 0, 0xa0) == 0x70,
+	ktap_check(rd(0x130) == 1u << 17 && rd(0xa0) == 0x70,
 		   "it is in service and sets PPR");
 	avm_op(&a, 0, AVM_SET_CR8, 0, 0, 0);
-	avm_op(&a, 0, AVM_OPEN, 0, 0, 0);
+	open_window();
 	ktap_check(avm_taken(&a, 0, 0x61) == 0, "what is in service holds off the lower one");
-	avm_write(&a, 0, 0xb0, 0);
-	ktap_check(avm_read(&a, 0, 0x130) == 0 && avm_read(&a, 0, 0xa0) == 0, "EOI ends it");
-	avm_op(&a, 0, AVM_OPEN, 0, 0, 0);
+	wr(0xb0, 0);
+	ktap_check(rd(0x130) == 0 && rd(0xa0) == 0, "EOI ends it");
+	open_window();
 	ktap_check(avm_taken(&a, 0, 0x61) == 1, "then the lower one is taken");
-	avm_write(&a, 0, 0xb0, 0);
-	avm_write(&a, 0, 0xb0, 0);
+	wr(0xb0, 0);
+	wr(0xb0, 0);
 	/* CR8 above what is pending, interrupts on: taken only when CR8 falls. */
 	avm_op(&a, 0, AVM_SET_CR8, 0, 0, 8);
-	avm_write(&a, 0, 0x300, 0x40000 | 0x71);
-	avm_op(&a, 0, AVM_OPEN, 0, 0, 0);
+	self(0x71);
+	open_window();
 	ktap_check(avm_taken(&a, 0, 0x71) == 1, "CR8 holds it off");
 	avm_op(&a, 0, AVM_SET_CR8, 0, 0, 0);
-	avm_op(&a, 0, AVM_OPEN, 0, 0, 0);
+	open_window();
 	ktap_check(avm_taken(&a, 0, 0x71) == 2, "and lets it through");
-	avm_write(&a, 0, 0xb0, 0);
+	wr(0xb0, 0);
 	/* Held while software-disabled, and still deliverable. */
-	avm_write(&a, 0, 0x300, 0x40000 | 0x81);
-	avm_write(&a, 0, 0xf0, 0xff);
-	ktap_check(avm_read(&a, 0, 0x240) == 1u << 1, "software disable keeps the IRR");
-	avm_write(&a, 0, 0x300, 0x40000 | 0x91);
-	ktap_check(avm_read(&a, 0, 0x240) == 1u << 1, "but takes nothing new");
-	avm_op(&a, 0, AVM_OPEN, 0, 0, 0);
+	self(0x81);
+	wr(0xf0, 0xff);
+	ktap_check(rd(0x240) == 1u << 1, "software disable keeps the IRR");
+	self(0x91);
+	ktap_check(rd(0x240) == 1u << 1, "but takes nothing new");
+	open_window();
 	ktap_check(avm_taken(&a, 0, 0x81) == 1, "what is held is delivered");
-	avm_write(&a, 0, 0xf0, 0x1ff);
-	avm_write(&a, 0, 0xb0, 0);
+	wr(0xf0, 0x1ff);
+	wr(0xb0, 0);
+}
+
+/* TPR and CR8 are one register, of which CR8 shows the upper half. */
+static void task_priority(void)
+{
+	wr(0x80, 0x25);
+	self(0x31);
+	open_window();
+	ktap_check(rd(0x80) == 0x25 && rd(0xa0) == 0x30, "TPR keeps its lower bits through an interrupt");
+	wr(0xb0, 0);
+	ktap_check(rd(0xa0) == 0x25, "and PPR has them after the EOI");
+	wr(0x80, 0);
 }
 
 static void errors(void)
 {
 	avm_forget(&a);
-	avm_write(&a, 0, 0x370, 0xfe);
-	avm_write(&a, 0, 0x280, 0);
-	avm_write(&a, 0, 0x280, 0);
-	ktap_check(avm_read(&a, 0, 0x280) == 0, "no error yet");
-	avm_write(&a, 0, 0x300, 0x40000 | 5);
-	ktap_check(avm_read(&a, 0, 0x280) == 0, "ESR shows an error only after it is written");
-	avm_write(&a, 0, 0x280, 0);
-	ktap_check(avm_read(&a, 0, 0x280) == 0x20, "an IPI with vector 5 is a send error: %#x",
-		   avm_read(&a, 0, 0x280));
-	avm_op(&a, 0, AVM_OPEN, 0, 0, 0);
+	wr(0x370, 0xfe);
+	wr(0x280, 0);
+	wr(0x280, 0);
+	ktap_check(rd(0x280) == 0, "no error yet");
+	self(5);
+	ktap_check(rd(0x280) == 0, "ESR shows an error only after it is written");
+	wr(0x280, 0);
+	ktap_check(rd(0x280) == 0x20, "an IPI with vector 5 is a send error: %#x",
+		   rd(0x280));
+	open_window();
 	ktap_check(avm_taken(&a, 0, 0xfe) == 1, "and an error interrupt");
-	avm_write(&a, 0, 0xb0, 0);
+	wr(0xb0, 0);
 	hv_send_msi(a.t.vm, 0xfee00000, 0x0007);
-	avm_write(&a, 0, 0x280, 0);
-	ktap_check(avm_read(&a, 0, 0x280) == 0x40, "an MSI with vector 7 is a receive error");
-	avm_read(&a, 0, 0x40);
-	avm_write(&a, 0, 0x280, 0);
-	ktap_check(avm_read(&a, 0, 0x280) == 0x80, "no register at 0x40");
-	avm_write(&a, 0, 0x370, 3);
-	avm_write(&a, 0, 0x300, 0x40000 | 5);
-	avm_write(&a, 0, 0x280, 0);
-	ktap_check(avm_read(&a, 0, 0x280) == 0x60, "an error interrupt with a bad vector is an error");
-	avm_write(&a, 0, 0x370, 0x10000);
-	avm_write(&a, 0, 0x280, 0);
-	avm_op(&a, 0, AVM_OPEN, 0, 0, 0);
-	avm_write(&a, 0, 0xb0, 0);
+	wr(0x280, 0);
+	ktap_check(rd(0x280) == 0x40, "an MSI with vector 7 is a receive error");
+	if (!x2) {
+		rd(0x40);
+		wr(0x280, 0);
+		ktap_check(rd(0x280) == 0x80, "no register at 0x40");
+	}
+	wr(0x370, 3);
+	self(5);
+	wr(0x280, 0);
+	ktap_check(rd(0x280) == 0x60, "an error interrupt with a bad vector is an error");
+	wr(0x370, 0x10000);
+	wr(0x280, 0);
+	open_window();
+	wr(0xb0, 0);
+}
+
+/*
+ * Two in service, one of them level-triggered, and more that wait for reasons of their own: read
+ * there and continued in another VM.
+ */
+static void in_the_middle(void)
+{
+	const uint64_t groups = HV_GROUP(HV_GROUP_APIC) | HV_GROUP(HV_GROUP_CONTROL);
+	uint32_t *page = hv_vcpu_group(a.t.vcpu[0], HV_GROUP_APIC), saved[1024], i, n = 0;
+	uint64_t base_msr = AVM_APIC | EN | BSP | (x2 ? EXTD : 0);
+	struct hv_control *c;
+	static struct avm b;
+
+	avm_eoi(&a, AVM_EOI_NONE);
+	avm_forget(&a);
+	wr(0x80, 0x20);
+	self(0x41);
+	open_window();
+	hv_send_msi(a.t.vm, 0xfee00000, LEVEL | 0x61);
+	open_window();
+	self(0x25);
+	self(0x35);
+	self(0x66);
+	hv_send_msi(a.t.vm, 0xfee00000, LEVEL | 0x91);
+	hv_vcpu_get_state(a.t.vcpu[0], groups);
+	memcpy(saved, page, sizeof(saved));
+	for (i = 0; i < 8; i++)
+		n += __builtin_popcount(page[0x100 / 4 + 4 * i]) + __builtin_popcount(page[0x200 / 4 + 4 * i]);
+	ktap_check(n == 6 && page[0x120 / 4] == 1u << 1 && page[0x130 / 4] == 1u << 1 &&
+		   page[0x210 / 4] == (1u << 5 | 1u << 0x15) &&
+		   page[0x230 / 4] == 1u << 6 && page[0x240 / 4] == 1u << 0x11 &&
+		   page[0xa0 / 4] == 0x60, "two in service, four requested, PPR %#x", page[0xa0 / 4]);
+	ktap_check((page[0x1b0 / 4] & 2) && (page[0x1c0 / 4] & 1u << 0x11) && !(page[0x1b0 / 4] & 1u << 6),
+		   "TMR tells the levels");
+	/* All of it, before the APIC is used for something else. */
+	wr(0x80, 0xf0);
+
+	avm_create(&b, 1);
+	avm_eoi(&b, AVM_EOI_NONE);
+	w = &b;
+	hv_vcpu_get_state(b.t.vcpu[0], groups);
+	c = hv_vcpu_group(b.t.vcpu[0], HV_GROUP_CONTROL);
+	c->apic_base = base_msr;
+	memcpy(hv_vcpu_group(b.t.vcpu[0], HV_GROUP_APIC), saved, sizeof(saved));
+	ktap_check(!hv_vcpu_set_state(b.t.vcpu[0], groups), "goes into a new VM");
+	ktap_check(rd(0xa0) == 0x60 && rd(0x130) == 1u << 1 && rd(0x240) == 1u << 0x11, "and is there");
+	open_window();
+	ktap_check(avm_taken(&b, 0, 0x91) == 1 && avm_taken_all(&b, 0) == 1, "the highest comes first");
+	wr(0xb0, 0);
+	ktap_check(b.eois[0x91] == 1, "its EOI is reported");
+	open_window();
+	ktap_check(avm_taken_all(&b, 0) == 1, "what is in service holds off its own class");
+	wr(0xb0, 0);
+	ktap_check(b.eois[0x61] == 1, "the EOI of one that the old VM took, too");
+	open_window();
+	ktap_check(avm_taken(&b, 0, 0x66) == 1 && avm_taken_all(&b, 0) == 2, "then comes the next");
+	wr(0xb0, 0);
+	open_window();
+	ktap_check(avm_taken_all(&b, 0) == 2 && rd(0xa0) == 0x40, "the first of the old VM's is in service still");
+	wr(0xb0, 0);
+	open_window();
+	ktap_check(avm_taken(&b, 0, 0x35) == 1 && avm_taken_all(&b, 0) == 3, "after its EOI what was below it");
+	wr(0xb0, 0);
+	ktap_check(rd(0x210) == 1u << 5 && rd(0x110) == 0, "and TPR holds the last");
+	wr(0x80, 0);
+	open_window();
+	ktap_check(avm_taken(&b, 0, 0x25) == 1 && b.eois[0x91] + b.eois[0x61] == 2 &&
+		   b.eois[0x66] + b.eois[0x35] == 0, "until it is lowered; edges report no EOI");
+	w = &a;
+	avm_destroy(&b);
+	base(0, 0);
+	base(0, EN);
+}
+
+/* The same in both modes: in x2APIC mode the CPU may do by itself what the module does in the other. */
+static void both_modes(void)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ktap_note("%s", i ? "x2APIC" : "xAPIC");
+		if (i)
+			base(0, EN | EXTD);
+		x2 = i;
+		wr(0xf0, 0x1ff);
+		priority();
+		task_priority();
+		errors();
+		in_the_middle();
+	}
+	x2 = false;
+	wr(0xf0, 0x1ff);
 }
 
 static void modes(void)
@@ -337,11 +471,10 @@ static void access_call(void)
 int main(void)
 {
 	avm_create(&a, 2);
-	ktap_plan(64);
+	ktap_plan(113);
 	reset_values();
 	software_enable();
-	priority();
-	errors();
+	both_modes();
 	modes();
 	x2apic_faults();
 	every_value();

@@ -31,6 +31,9 @@ GUEST_CODE(scribble,
 	   "add %rax, %rdx\n add %rbx, %rdx\n"
 	   "mov %r8, (%rdx)\n incq 0x20000\n jmp 1b\n");
 
+/* A store to each of RCX pages at RBX, without leaving the guest. */
+GUEST_CODE(sweep, "1: incq (%rbx)\n add $0x1000, %rbx\n dec %rcx\n jnz 1b\n out %eax, $0x10\n");
+
 static struct testvm t;
 static uint8_t *ram, *copy;
 static uint64_t log_bits[WORDS];
@@ -43,13 +46,18 @@ static int set(uint32_t flags)
 	return hv_set_slots(t.vm, &s, 1);
 }
 
-static void guest_write(uint64_t page)
+static void guest(const uint8_t *start, const uint8_t *end, uint64_t page, uint64_t rcx)
 {
-	testvm_code(&t, TVM_CODE, store, store_end);
+	testvm_code(&t, TVM_CODE, start, end);
 	testvm_long(&t, 0, TVM_CODE);
 	hv_vcpu_regs(t.vcpu[0])->gpr[HV_RBX] = RAM + (page << 12);
-	hv_vcpu_regs(t.vcpu[0])->gpr[HV_RCX] = page + 1;
+	hv_vcpu_regs(t.vcpu[0])->gpr[HV_RCX] = rcx;
 	hv_vcpu_mark_dirty(t.vcpu[0], HV_GROUP(HV_GROUP_REGS));
+}
+
+static void guest_write(uint64_t page)
+{
+	guest(store, store_end, page, page + 1);
 	testvm_expect(&t, 0, HV_EXIT_IO);
 }
 
@@ -116,6 +124,29 @@ static void reports(void)
 		   "a log ended and begun is empty");
 }
 
+/* More pages between two exits than any log of the CPU's holds. */
+static void sweeps(void)
+{
+	bool pml = t.info.hw_features & HV_HW_PML;
+	struct hv_stats before, after;
+	int i;
+
+	guest(sweep, sweep_end, 0, PAGES);
+	testvm_expect(&t, 0, HV_EXIT_IO);
+	ktap_check(harvest(true) == 0 && count() == PAGES, "every page written: %u reported", count());
+	for (i = 0; i < 2; i++) {
+		guest(sweep, sweep_end, 0, PAGES - 1);
+		hv_get_stats(t.vm, 0, &before);
+		testvm_expect(&t, 0, HV_EXIT_IO);
+		hv_get_stats(t.vm, 0, &after);
+		ktap_check(harvest(true) == 0 && count() == PAGES - 1 && !reported(PAGES - 1),
+			   "all but one again: %u", count());
+	}
+	i = after.counter[HV_STAT_NPF] - before.counter[HV_STAT_NPF];
+	ktap_check(pml ? i < 10 : i >= (int)PAGES - 1, "with %d faults, %s", i,
+		   pml ? "for the CPU logs them" : "one for each");
+}
+
 static void *runner(void *arg)
 {
 	int err;
@@ -146,11 +177,7 @@ static void migrate(const char *what)
 	set(0);
 	set(HV_SLOT_LOG_DIRTY);
 	memcpy(copy, ram, SIZE);
-	testvm_code(&t, TVM_CODE, scribble, scribble_end);
-	testvm_long(&t, 0, TVM_CODE);
-	hv_vcpu_regs(t.vcpu[0])->gpr[HV_RBX] = RAM;
-	hv_vcpu_regs(t.vcpu[0])->gpr[HV_RCX] = PAGES;
-	hv_vcpu_mark_dirty(t.vcpu[0], HV_GROUP(HV_GROUP_REGS));
+	guest(scribble, scribble_end, 0, PAGES);
 	pthread_create(&th, NULL, runner, NULL);
 	for (i = 0; i < HARVESTS; i++) {
 		seen = *n;
@@ -174,13 +201,14 @@ static void migrate(const char *what)
 int main(void)
 {
 	testvm_open(&t);
-	ktap_plan(14);
+	ktap_plan(18);
 	/* Aligned so that the host may use huge pages under the log. */
 	ram = mmap(NULL, 6 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ram = (void *)(((uintptr_t)ram + 2 * MIB - 1) & ~(2 * MIB - 1));
 	copy = malloc(SIZE);
 	testvm_create(&t, 2 * MIB, 1);
 	reports();
+	sweeps();
 	migrate("small pages");
 	madvise(ram, 4 * MIB, MADV_DONTNEED);
 	madvise(ram, 4 * MIB, MADV_HUGEPAGE);
