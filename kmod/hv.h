@@ -306,6 +306,7 @@ extern bool hv_debug_flush;		/* module parameter: check contract 13 */
 enum { HV_MITIGATE_OFF, HV_MITIGATE_AUTO, HV_MITIGATE_FULL };
 extern int hv_mitigate;
 extern bool hv_nx_large;		/* large leaves are not executable */
+extern const u16 hv_verw_sel;		/* operand of VERW: a data segment */
 /* Of those that the module decides itself: is one for @bug to be done here? */
 static inline bool hv_mitigation(bool bug)
 {

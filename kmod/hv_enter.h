@@ -95,6 +95,13 @@
 			   X86_FEATURE_RSB_VMEXIT_LITE
 .endm
 
+/* VERW, where @feature asks for it.  The operand is ours: from 6.19 the kernel's is KVM's alone. */
+.macro CLEAR_BUFFERS feature:req
+	ALTERNATIVE "jmp .Lverw_done_\@", "", \feature
+	verw	hv_verw_sel(%rip)
+.Lverw_done_\@:
+.endm
+
 /* The guest's value is in RCX.  Uses RAX, RCX, RDX. */
 .macro SPEC_CTRL_TO_GUEST
 	ALTERNATIVE_2 "jmp 811f", "", X86_FEATURE_MSR_SPEC_CTRL, \

@@ -19,6 +19,7 @@ struct hv_info hv_host;
 atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
 
 u64 hv_spec_ctrl_mask;
+const u16 hv_verw_sel = __KERNEL_DS;
 bool hv_nx_large __ro_after_init;
 int hv_mitigate __ro_after_init = HV_MITIGATE_AUTO;
 static char *mitigations = "auto";

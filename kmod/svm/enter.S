@@ -53,9 +53,9 @@ SYM_FUNC_START(\name)
 	/* The guest's GS base is loaded: no per-CPU data from here. */
 
 	LOAD_GUEST_GPRS
-#ifdef VM_CLEAR_CPU_BUFFERS
+#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
 	.if !\bare
-	VM_CLEAR_CPU_BUFFERS
+	CLEAR_BUFFERS X86_FEATURE_CLEAR_CPU_BUF_VM
 	.endif
 #endif
 	vmrun	%rax

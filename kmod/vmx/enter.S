@@ -17,6 +17,34 @@
 
 	.section .noinstr.text, "ax"
 
+#ifdef X86_FEATURE_CLEAR_BHB_VMEXIT
+/*
+ * Intel, Branch History Injection, software sequence: five times five taken branches with as many
+ * calls leave nothing of the guest's in the branch history.  The kernels that have this name of
+ * the feature keep theirs for KVM.  Uses EAX and ECX.
+ */
+SYM_FUNC_START_LOCAL(hv_clear_bhb)
+	mov	$5, %ecx
+	jmp	hv_clear_bhb_outer
+SYM_FUNC_END(hv_clear_bhb)
+
+SYM_FUNC_START_LOCAL(hv_clear_bhb_outer)
+	call	hv_clear_bhb_inner
+	RET
+SYM_FUNC_END(hv_clear_bhb_outer)
+
+SYM_FUNC_START_LOCAL(hv_clear_bhb_inner)
+	mov	$5, %eax
+4:	jmp	5f
+	nop
+5:	dec	%eax
+	jnz	4b
+	dec	%ecx
+	jnz	hv_clear_bhb_outer
+	RET
+SYM_FUNC_END(hv_clear_bhb_inner)
+#endif
+
 /*
  * unsigned long vmx_enter_guest(u64 *gpr, bool launched, u64 spec_ctrl)
  *				 %rdi	   %esi		  %rdx
@@ -49,10 +77,10 @@ SYM_FUNC_START(\name)
 
 	.if !\bare
 #ifdef X86_FEATURE_CLEAR_CPU_BUF
-	CLEAR_CPU_BUFFERS
+	CLEAR_BUFFERS X86_FEATURE_CLEAR_CPU_BUF
 #endif
-#ifdef VM_CLEAR_CPU_BUFFERS
-	VM_CLEAR_CPU_BUFFERS
+#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
+	CLEAR_BUFFERS X86_FEATURE_CLEAR_CPU_BUF_VM
 #endif
 	.endif
 	UNWIND_HINT_SAVE
@@ -87,7 +115,7 @@ SYM_INNER_LABEL(\exit, SYM_L_GLOBAL)
 	CLEAR_BRANCH_HISTORY_VMEXIT
 #endif
 #ifdef X86_FEATURE_CLEAR_BHB_VMEXIT
-	CLEAR_BRANCH_HISTORY_VMEXIT
+	ALTERNATIVE "", "call hv_clear_bhb", X86_FEATURE_CLEAR_BHB_VMEXIT
 #endif
 	.endif
 	mov	%esi, %eax

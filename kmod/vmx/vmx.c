@@ -27,7 +27,6 @@ DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
 
 struct vmx_caps vmx;
 
-static const u16 verw_sel = __KERNEL_DS;
 static u64 vmx_basic;
 static u32 vmx_mask;
 module_param_named(vmx_mask, vmx_mask, uint, 0400);
@@ -271,6 +270,10 @@ void vmx_info(struct hv_info *info)
 #ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
 	if (boot_cpu_has(X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT))
 		info->mitigations |= HV_MIT_BHB;
+#ifdef X86_FEATURE_CLEAR_BHB_VMEXIT
+	if (boot_cpu_has(X86_FEATURE_CLEAR_BHB_VMEXIT))
+		info->mitigations |= HV_MIT_BHB;
+#endif
 #endif
 }
 
@@ -588,7 +591,7 @@ void vmx_enter(struct hv_vcpu *v)
 	if (native_read_cr2() != v->cr2)
 		native_write_cr2(v->cr2);
 	if (unlikely(vmx.verw))
-		asm volatile("verw %0" : : "m" (verw_sel) : "cc");
+		asm volatile("verw %0" : : "m" (hv_verw_sel) : "cc");
 
 	hv_debug_load(v, &debug);
 	if (likely(hv_mitigate))
