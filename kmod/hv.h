@@ -45,6 +45,7 @@
 #include <linux/cpu.h>
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
+#include <linux/jump_label.h>
 #include <linux/kernel.h>
 #include <linux/mem_encrypt.h>
 #include <linux/mm.h>
@@ -232,6 +233,7 @@ struct hv_cpuid_table {
 struct hv_vm {
 	refcount_t users;		/* VM fd, each vCPU fd */
 	struct mm_struct *mm;		/* the creator's; mmgrab'd */
+	struct file *kvm;		/* borrow mode: a VM of KVM's, which keeps VMX on */
 	struct mutex lock;
 	struct srcu_struct srcu;
 	bool dead;
@@ -284,6 +286,9 @@ struct hv_ops {
 	u32 vendor;
 	bool keeps_pdptes;		/* PAE: v->pdpte is the CPU's, not what memory holds */
 	size_t vcpu_size;		/* struct that begins with struct hv_vcpu */
+	bool can_borrow, must_borrow;	/* what KVM has switched on */
+	/* Where guests borrow: begins and ends the section, after interrupts off and before on. */
+	void (*window)(struct hv_vcpu *v, bool open);
 
 #define HV_OP(result, op, args) result (*op) args;
 #include "hv_ops.h"
@@ -301,12 +306,12 @@ extern struct hv_ops hv_svm_ops, hv_vmx_ops;	/* completed by setup(), then read-
 extern struct hv_info hv_host;		/* filled at insmod */
 extern atomic_t hv_count_vms, hv_count_vcpus, hv_count_tables, hv_count_allocs;
 extern u64 hv_spec_ctrl_mask;		/* what of a guest's SPEC_CTRL the CPU takes */
+extern const u16 hv_verw_sel;		/* operand of VERW: a data segment */
 extern bool hv_debug_flush;		/* module parameter: check contract 13 */
 /* Module parameter mitigations: off, by the kernel's own judgement, all that there are. */
 enum { HV_MITIGATE_OFF, HV_MITIGATE_AUTO, HV_MITIGATE_FULL };
 extern int hv_mitigate;
 extern bool hv_nx_large;		/* large leaves are not executable */
-extern const u16 hv_verw_sel;		/* operand of VERW: a data segment */
 /* Of those that the module decides itself: is one for @bug to be done here? */
 static inline bool hv_mitigation(bool bug)
 {
@@ -321,8 +326,10 @@ void hv_free_page(void *p, unsigned int order);
 /* hv_hw.c */
 int hv_hw_init(void);
 void hv_hw_exit(void);
-int hv_hw_get(void);	/* first VM: switch on everywhere; -EBUSY */
+DECLARE_STATIC_KEY_FALSE(hv_borrowing);	/* the VMs that there are borrow */
+int hv_hw_get(bool borrow);	/* first VM: switch on everywhere; -EBUSY */
 void hv_hw_put(void);
+u32 hv_hw_mode(u32 *why);		/* HV_MODE_* of the next VM, HV_WHY_* */
 u32 hv_hw_status(void);			/* HV_STATUS_* now */
 bool hv_hw_lost(void);			/* switched off for reboot: nothing can run again */
 

@@ -191,17 +191,26 @@ static inline bool hv_task_interruptible(struct task_struct *t)
 typedef typeof(((struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) hv_young_t;
 
 /*
- * CR4.VMXE, in the kernel's own copy of CR4 too: it writes that back.  From 6.19 only
- * KVM may do this, which leaves borrowing (contract 8); kmod/Kbuild leaves VMX out there.
+ * CR4.VMXE, in the kernel's own copy of CR4 too: it writes that back; and Processor Trace, which
+ * some CPUs want stopped.  From 6.19 only KVM may do this, which leaves borrowing (contract 8).
  * On the CPU, interrupts off.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
-static inline void hv_cr4_vmxe(bool on)
+#include <linux/perf_event.h>
+#define HV_MUST_BORROW	false
+static inline void hv_vmx_prepare(bool on)
 {
 	if (on)
 		cr4_set_bits_irqsoff(X86_CR4_VMXE);
-	else
+	intel_pt_handle_vmx(on);
+	if (!on)
 		cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+}
+#else
+#define HV_MUST_BORROW	true
+#define HV_SOFTDEP	"pre: kvm_intel"	/* nothing to borrow without it */
+static inline void hv_vmx_prepare(bool on)
+{
 }
 #endif
 

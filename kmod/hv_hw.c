@@ -6,6 +6,11 @@
  * owner (KVM) is found by the CPU's own enable bit, which both sides test, so
  * the exclusion works whoever comes first.  hv never takes it from another.
  *
+ * Borrow mode (VMX): each VM holds a VM of KVM's, for which KVM has it on and
+ * cares for it.  "On" and "off" below are then about our VMCSs in the CPUs'
+ * caches: they leave before KVM switches off and come after it has switched
+ * on.  All VMs are of one mode; the first decides.
+ *
  * While it is on: CPUs that come online get it before they are used, CPUs that
  * leave lose it; suspend and resume take it off and put it back on the last
  * CPU (the others are hot-unplugged); reboot, kexec and a crash find it off.
@@ -14,6 +19,7 @@
  * hotplug callbacks, which run under the writer side, must not take hw_lock.
  */
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/reboot.h>
 #include <linux/syscore_ops.h>
 #include <asm/reboot.h>
@@ -24,11 +30,33 @@ static int hw_users;		/* [hw_lock] VMs */
 static bool hw_on;		/* [hw_lock, cpus lock] CPUs online are to have it on */
 static bool hw_lost;		/* the machine is going down */
 static int hw_cpuhp;
+static bool vmx_borrow;
+module_param(vmx_borrow, bool, 0400);
+MODULE_PARM_DESC(vmx_borrow, "borrow VMX from KVM where hv could switch it on itself");
+
+DEFINE_STATIC_KEY_FALSE(hv_borrowing);	/* [hw_lock] changes while there is no VM */
 
 bool hv_hw_lost(void)
 {
 	return READ_ONCE(hw_lost);
 }
+
+/* ---- suspend: one CPU left, interrupts off, every process frozen ---- */
+
+static int hw_suspend(void)
+{
+	if (hw_on)
+		hv_ops->cpu_disable();
+	return 0;
+}
+
+static void hw_resume(void)
+{
+	if (hw_on && hv_ops->cpu_enable())
+		pr_err("hv: virtualization did not come back after suspend\n");
+}
+
+HV_DEFINE_SYSCORE(hw_syscore, hw_suspend, hw_resume);
 
 /* ---- all CPUs ---- */
 
@@ -46,20 +74,45 @@ static void cpu_off(void *unused)
 	hv_ops->cpu_disable();
 }
 
-int hv_hw_get(void)
+/* No VM is there; how the next ones will be. */
+static void set_borrowing(bool borrow)
+{
+	if (!borrow) {
+		static_branch_disable(&hv_borrowing);
+		return;
+	}
+	static_branch_enable(&hv_borrowing);
+	/* Some KVMs register theirs late.  Suspend goes backwards: ours has to be behind it. */
+	hv_unregister_syscore(&hw_syscore);
+	hv_register_syscore(&hw_syscore);
+}
+
+int hv_hw_get(bool borrow)
 {
 	atomic_t error = ATOMIC_INIT(0);
+	bool other = false;
 	int ret = 0;
 
 	mutex_lock(&hw_lock);
 	if (hw_lost) {
 		ret = -ESHUTDOWN;
+	} else if (!borrow && hv_ops->must_borrow) {
+		ret = -EOPNOTSUPP;
 	} else if (hw_users) {
-		hw_users++;
+		other = borrow != static_key_enabled(&hv_borrowing);
+		if (other)
+			ret = -EBUSY;
+		else
+			hw_users++;
 	} else {
+		if (borrow)
+			set_borrowing(true);
 		cpus_read_lock();
 		on_each_cpu(cpu_on, &error, 1);
 		ret = atomic_read(&error);
+		/* hw_reboot() may have been here before us. */
+		if (!ret && READ_ONCE(hw_lost))
+			ret = -ESHUTDOWN;
 		if (ret)
 			on_each_cpu(cpu_off, NULL, 1);	/* only where it was us */
 		else
@@ -67,10 +120,14 @@ int hv_hw_get(void)
 		cpus_read_unlock();
 		if (!ret)
 			hw_users = 1;
+		else if (borrow)
+			set_borrowing(false);
 	}
 	mutex_unlock(&hw_lock);
 
-	if (ret == -EBUSY)
+	if (other)
+		pr_warn_ratelimited("hv: all guests borrow VMX from KVM, or none; end those that there are\n");
+	else if (ret == -EBUSY)
 		pr_warn_ratelimited("hv: another hypervisor owns %s; end its guests, then: modprobe -r %s, or boot with kvm.enable_virt_at_load=0\n",
 				    hv_ops->name, hv_ops->kvm);
 	else if (ret == -EPERM)
@@ -87,6 +144,8 @@ void hv_hw_put(void)
 		hw_on = false;
 		on_each_cpu(cpu_off, NULL, 1);
 		cpus_read_unlock();
+		if (static_key_enabled(&hv_borrowing))
+			set_borrowing(false);
 	}
 	mutex_unlock(&hw_lock);
 }
@@ -97,9 +156,24 @@ u32 hv_hw_status(void)
 
 	if (hv_ops->check(&status))
 		return HV_STATUS_NO_CPU;
-	if (status == HV_STATUS_OK && hv_ops->cpu_in_use())
+	if (status == HV_STATUS_OK && !hv_ops->can_borrow && hv_ops->cpu_in_use())
 		status = HV_STATUS_IN_USE;
 	return status;
+}
+
+u32 hv_hw_mode(u32 *why)
+{
+	bool borrowing = static_key_enabled(&hv_borrowing);
+
+	if (!hv_ops->can_borrow || (READ_ONCE(hw_users) && !borrowing))
+		*why = HV_WHY_FREE;
+	else if (hv_ops->must_borrow)
+		*why = HV_WHY_KERNEL;
+	else if (vmx_borrow)
+		*why = HV_WHY_FORCED;
+	else
+		*why = borrowing || hv_ops->cpu_in_use() ? HV_WHY_KVM : HV_WHY_FREE;
+	return *why == HV_WHY_FREE ? HV_MODE_OWN : HV_MODE_BORROW;
 }
 
 /* ---- one CPU comes or goes; under the writer side of the CPU lock ---- */
@@ -128,23 +202,6 @@ static int hw_cpu_offline(unsigned int cpu)
 	local_irq_restore(flags);
 	return 0;
 }
-
-/* ---- suspend: one CPU left, interrupts off, every process frozen ---- */
-
-static int hw_suspend(void)
-{
-	if (hw_on)
-		hv_ops->cpu_disable();
-	return 0;
-}
-
-static void hw_resume(void)
-{
-	if (hw_on && hv_ops->cpu_enable())
-		pr_err("hv: virtualization did not come back after suspend\n");
-}
-
-HV_DEFINE_SYSCORE(hw_syscore, hw_suspend, hw_resume);
 
 /* ---- reboot and kexec: the next kernel must find the CPUs as it expects them ---- */
 

@@ -74,6 +74,7 @@ static int dev_get_info(struct hv_info __user *arg)
 		return -EINVAL;
 	info.size = sizeof(info);
 	info.status = hv_hw_status();
+	info.mode = hv_hw_mode(&info.mode_why);
 	info.vms = atomic_read(&hv_count_vms);
 	info.vcpus = atomic_read(&hv_count_vcpus);
 	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
@@ -198,7 +199,6 @@ static void host_describe(void)
 	BUILD_BUG_ON(sizeof(struct hv_run) > PAGE_SIZE / 2);
 
 	hv_host.vendor = hv_ops->vendor;
-	hv_host.mode = HV_MODE_OWN;
 	hv_host.features = HV_FEATURE_DIRTY_LOG | HV_FEATURE_READONLY | HV_FEATURE_IRQFD |
 			   HV_FEATURE_DOORBELL | HV_FEATURE_KVMCLOCK | HV_FEATURE_X2APIC |
 			   HV_FEATURE_TSC_DEADLINE | HV_FEATURE_PREFAULT;
@@ -240,13 +240,8 @@ static int __init hv_init(void)
 	hv_nx_large = hv_mitigation(boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT));
 	if (hv_svm_ops.check(&status) == 0)
 		hv_ops = &hv_svm_ops;
-#ifdef HV_HAVE_VMX
 	else if (hv_vmx_ops.check(&status) == 0)
 		hv_ops = &hv_vmx_ops;
-#else
-	else if (boot_cpu_has(X86_FEATURE_VMX))
-		pr_err("hv: Intel VMX is KVM's alone from kernel 6.19, and hv cannot borrow it yet\n");
-#endif
 	if (!hv_ops) {
 		pr_err("hv: this CPU has neither AMD SVM with nested paging nor Intel VMX that can be used\n");
 		return -ENODEV;
@@ -303,12 +298,13 @@ module_exit(hv_exit);
 /* udev loads the module where the CPU can run guests. That switches nothing on (contract 8). */
 static const struct x86_cpu_id hv_cpus[] __maybe_unused = {
 	X86_MATCH_FEATURE(X86_FEATURE_SVM, NULL),
-#ifdef HV_HAVE_VMX
 	X86_MATCH_FEATURE(X86_FEATURE_VMX, NULL),
-#endif
 	{}
 };
 MODULE_DEVICE_TABLE(x86cpu, hv_cpus);
+#ifdef HV_SOFTDEP
+MODULE_SOFTDEP(HV_SOFTDEP);
+#endif
 
 MODULE_DESCRIPTION("hv: a small hypervisor");
 MODULE_AUTHOR("The hv authors");

@@ -145,6 +145,8 @@ static int vcpu_section(struct hv_vcpu *v)
 	/* Pairs with hv_request() + hv_vcpu_kick(), and with hv_vm_flush_wait(). */
 	smp_store_mb(v->mode, HV_IN_SECTION);
 	hv_fpu_enter(v);
+	if (static_branch_unlikely(&hv_borrowing))
+		hv_ops->window(v, true);
 	v->section++;
 	for (;;) {
 		if (section_must_leave(v)) {
@@ -169,6 +171,8 @@ static int vcpu_section(struct hv_vcpu *v)
 			break;
 		}
 	}
+	if (static_branch_unlikely(&hv_borrowing))
+		hv_ops->window(v, false);
 	hv_fpu_leave(v);
 	smp_store_release(&v->mode, HV_OUTSIDE);
 	local_irq_enable();

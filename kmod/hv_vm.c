@@ -8,6 +8,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
 #include "hv.h"
@@ -26,6 +27,8 @@ static void vm_destroy(struct hv_vm *vm)
 			hv_vcpu_destroy(vm->vcpu[i]);
 	hv_slots_destroy(vm);
 	hv_hw_put();
+	if (vm->kvm)
+		fput(vm->kvm);
 	cleanup_srcu_struct(&vm->srcu);
 	mmdrop(vm->mm);
 	hv_free(vm->cpuid);
@@ -299,19 +302,44 @@ static const struct file_operations vm_fops = {
 	.llseek = noop_llseek,
 };
 
+/*
+ * While a VM of KVM's is open, KVM has VMX on.  Its file is an anonymous inode with a name that
+ * nobody else gives, and newer kernels say whose it is.
+ */
+static struct file *kvm_vm_get(int fd)
+{
+	struct file *f = fget(fd);
+
+	if (!f)
+		return ERR_PTR(-EBADF);
+	if (file_inode(f)->i_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	    !strcmp(f->f_path.dentry->d_name.name, "kvm-vm") &&
+	    (!f->f_op->owner || !strcmp(f->f_op->owner->name, hv_ops->kvm)))
+		return f;
+	fput(f);
+	return ERR_PTR(-EINVAL);
+}
+
 long hv_vm_create(const struct hv_create_vm *args)
 {
+	struct file *kvm = NULL;
 	struct hv_vm *vm;
 	int ret;
 
 	if (args->features & ~hv_host.features)
 		return -EOPNOTSUPP;
-	/* For borrow mode (contract 8); all there is yet is own mode. */
-	if (args->kvm_fd != -1)
-		return -EINVAL;
+	if (args->kvm_fd != -1) {
+		if (!hv_ops->can_borrow)
+			return -EINVAL;
+		kvm = kvm_vm_get(args->kvm_fd);
+		if (IS_ERR(kvm))
+			return PTR_ERR(kvm);
+	}
 	vm = hv_alloc(sizeof(*vm));
-	if (!vm)
-		return -ENOMEM;
+	if (!vm) {
+		ret = -ENOMEM;
+		goto out_kvm;
+	}
 	atomic_inc(&hv_count_vms);
 	refcount_set(&vm->users, 1);
 	mutex_init(&vm->lock);
@@ -320,11 +348,12 @@ long hv_vm_create(const struct hv_create_vm *args)
 	INIT_LIST_HEAD(&vm->irqfds);
 	vm->mm = current->mm;
 	mmgrab(vm->mm);
+	vm->kvm = kvm;
 
 	ret = init_srcu_struct(&vm->srcu);
 	if (ret)
 		goto out_free;
-	ret = hv_hw_get();
+	ret = hv_hw_get(kvm != NULL);
 	if (ret)
 		goto out_srcu;
 	ret = hv_slots_init(vm);
@@ -350,5 +379,8 @@ out_free:
 	mmdrop(vm->mm);
 	hv_free(vm);
 	atomic_dec(&hv_count_vms);
+out_kvm:
+	if (kvm)
+		fput(kvm);
 	return ret;
 }

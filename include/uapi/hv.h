@@ -42,11 +42,17 @@
 #define HV_MODE_OWN		1	/* hv.ko switches SVM/VMX on itself */
 #define HV_MODE_BORROW		2	/* a KVM VM fd keeps it on */
 
+/* hv_info.mode_why */
+#define HV_WHY_FREE		0	/* own: nobody else has it on */
+#define HV_WHY_KERNEL		1	/* borrow: this kernel lets nobody but KVM switch it on */
+#define HV_WHY_FORCED		2	/* borrow: the module's parameter vmx_borrow */
+#define HV_WHY_KVM		3	/* borrow: KVM has it on */
+
 /* hv_info.status: why HV_CREATE_VM would fail now; 0 is "it would not". */
 #define HV_STATUS_OK		0
 #define HV_STATUS_NO_CPU	1	/* CPU lacks SVM/VMX or nested paging */
 #define HV_STATUS_FIRMWARE	2	/* switched off in firmware */
-#define HV_STATUS_IN_USE	3	/* another hypervisor (KVM) owns it */
+#define HV_STATUS_IN_USE	3	/* another hypervisor (KVM) owns it; SVM only */
 
 /* ------------------------------------------------------------------ */
 /* State groups of the run area.  Offsets and sizes: hv_info.group[].   */
@@ -367,7 +373,7 @@ struct hv_info {
 	__u32 size;
 	__u32 vendor;
 	__u64 features;
-	__u32 mode;
+	__u32 mode;		/* HV_MODE_* of a VM created now */
 	__u32 status;
 	__u32 max_vcpus;
 	__u32 max_slots;
@@ -386,7 +392,9 @@ struct hv_info {
 	__u32 vcpus;
 	__u64 min_timer_ns;	/* floor of a periodic APIC timer */
 	struct hv_group_info group[HV_GROUP_MAX];
-	__u64 reserved[8];
+	__u32 mode_why;		/* HV_WHY_* */
+	__u32 reserved0;
+	__u64 reserved[7];
 };
 
 #define HV_MIT_RSB_FILL		(1ULL << 0)

@@ -6,15 +6,14 @@
  * SDM vol. 3 chapters 23 to 28, appendix A (capabilities).  Never sees an ioctl
  * argument; guest memory is reached through the vendor-free files only.
  *
- * The module owns VMX while it has VMs (contract 8), so no VMCS but ours is ever current on a CPU;
- * borrowing KVM's VMXON will have to save pointers.
+ * Where the module owns VMX (contract 8) no VMCS but ours is ever current on a CPU; where it
+ * borrows KVM's VMXON, ours is current in windows only (vmx_vmcs.h).
  *
  * "Acknowledge interrupt on exit" stays off: the host's interrupt is pending when the section ends
  * and is taken as any other.  An NMI is not pending; it is raised again by INT 2, through the IDT,
  * so a host that uses FRED is refused.
  */
 #include <linux/moduleparam.h>
-#include <linux/perf_event.h>
 #include <asm/apicdef.h>
 #include <asm/cpu_entry_area.h>
 #include <asm/desc.h>
@@ -270,10 +269,10 @@ void vmx_info(struct hv_info *info)
 #ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
 	if (boot_cpu_has(X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT))
 		info->mitigations |= HV_MIT_BHB;
+#endif
 #ifdef X86_FEATURE_CLEAR_BHB_VMEXIT
 	if (boot_cpu_has(X86_FEATURE_CLEAR_BHB_VMEXIT))
 		info->mitigations |= HV_MIT_BHB;
-#endif
 #endif
 }
 
@@ -284,22 +283,26 @@ int vmx_cpu_enable(void)
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
 	u64 ctl, pa = __pa(c->vmxon);
 
+	if (static_branch_unlikely(&hv_borrowing)) {
+		if (!(native_read_cr4() & X86_CR4_VMXE))
+			return -ENODEV;
+		goto on;
+	}
 	if (native_read_cr4() & X86_CR4_VMXE)
 		return c->on ? 0 : -EBUSY;
 	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &ctl) || (ctl & FEAT_CTL_NEEDED) != FEAT_CTL_NEEDED)
 		return -EPERM;
-	hv_cr4_vmxe(true);
-	intel_pt_handle_vmx(1);
+	hv_vmx_prepare(true);
 	asm goto("1: vmxon %0\n\tjbe %l[failed]\n" _ASM_EXTABLE(1b, %l[failed])
 		 : : "m" (pa) : "cc", "memory" : failed);
+on:
 	c->on = true;
 	/* What is tagged like ours in the TLB may be of whoever was here before. */
 	vmx_invept(vmx.ept & VMX_EPT_EXTENT_GLOBAL_BIT ? VMX_EPT_EXTENT_GLOBAL
 						       : VMX_EPT_EXTENT_CONTEXT, 0);
 	return 0;
 failed:
-	intel_pt_handle_vmx(0);
-	hv_cr4_vmxe(false);
+	hv_vmx_prepare(false);
 	return -EBUSY;
 }
 
@@ -326,9 +329,10 @@ void vmx_cpu_disable(void)
 	list_for_each_entry_safe(vx, next, &c->active, active)
 		vmcs_release(vx);
 	c->on = false;
+	if (static_branch_unlikely(&hv_borrowing))
+		return;
 	asm volatile("1: vmxoff\n2:\n" _ASM_EXTABLE(1b, 2b) : : : "cc", "memory");
-	intel_pt_handle_vmx(0);
-	hv_cr4_vmxe(false);
+	hv_vmx_prepare(false);
 }
 
 bool vmx_cpu_in_use(void)
@@ -339,6 +343,48 @@ bool vmx_cpu_in_use(void)
 	in_use = (native_read_cr4() & X86_CR4_VMXE) && !this_cpu_read(vmx_cpu.on);
 	preempt_enable();
 	return in_use;
+}
+
+/* ---- borrow mode: windows in which our VMCS is current ---- */
+
+/*
+ * Interrupts off.  Does not open on a CPU that is on its way off, nor before a reboot.  Where
+ * nothing was current ours stays so: KVM does not mind, and vmcs_release() ends it.
+ */
+static void vmx_window(struct hv_vcpu *v, bool open)
+{
+	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
+	struct vmx_vcpu *vx = to_vmx(v);
+	u64 ours = vx->vmcs_pa;
+
+	if (open && vx->cpu == smp_processor_id()) {
+		c->theirs = vmx_ptrst();
+		c->open = c->theirs == ours || vmx_ptrld(ours);
+	} else if (!open && c->open) {
+		c->open = false;
+		if (c->theirs != ours && c->theirs != VMCS_NONE)
+			vmx_ptrld(c->theirs);
+	}
+}
+
+u64 vmcs_access(u32 field, const u64 *val)
+{
+	unsigned long flags;
+	struct vmx_cpu *c;
+	u64 ret = 0;
+
+	local_irq_save(flags);
+	c = this_cpu_ptr(&vmx_cpu);
+	if (!WARN_ON_ONCE(!c->loaded)) {
+		vmx_window(&c->loaded->v, true);
+		if (c->open && val)
+			vmx_write(field, *val);
+		else if (c->open)
+			ret = vmx_read(field);
+		vmx_window(&c->loaded->v, false);
+	}
+	local_irq_restore(flags);
+	return ret;
 }
 
 /* ---- vCPUs ---- */
@@ -421,11 +467,17 @@ void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
 	fresh = vx->cpu != cpu;
 	if (fresh) {
 		vmx_clear(vx->vmcs_pa);
-		vx->cpu = cpu;
-		list_add(&vx->active, &c->active);
+		/* On a CPU that is on its way off nothing is cached, and nothing will release. */
+		if (c->on) {
+			vx->cpu = cpu;
+			list_add(&vx->active, &c->active);
+		}
 		v->flushed_gen = 0;	/* translations of an earlier stay here missed flushes */
 	}
-	vmx_ptrld(vx->vmcs_pa);
+	if (static_branch_unlikely(&hv_borrowing))
+		c->loaded = vx;
+	else
+		vmx_ptrld(vx->vmcs_pa);
 	local_irq_restore(flags);
 	if (unlikely(!vx->ready))
 		vmx_vmcs_init(vx);
@@ -477,6 +529,7 @@ void vmx_vcpu_put(struct hv_vcpu *v)
 		load_fixmap_gdt(smp_processor_id());
 	}
 	wrmsrl(MSR_KERNEL_GS_BASE, vx->kernel_gs_base);
+	this_cpu_write(vmx_cpu.loaded, NULL);
 }
 
 /* ---- entry ---- */
@@ -594,7 +647,9 @@ void vmx_enter(struct hv_vcpu *v)
 		asm volatile("verw %0" : : "m" (hv_verw_sel) : "cc");
 
 	hv_debug_load(v, &debug);
-	if (likely(hv_mitigate))
+	if (unlikely(!vmcs_current()))
+		ret = 2;
+	else if (likely(hv_mitigate))
 		ret = vmx_enter_guest(v->regs.gpr, vx->launched, spec_ctrl);
 	else
 		ret = vmx_enter_guest_bare(v->regs.gpr, vx->launched, spec_ctrl);
@@ -667,6 +722,9 @@ struct hv_ops hv_vmx_ops __ro_after_init = {
 	.kvm = "kvm_intel",
 	.vendor = HV_VENDOR_VMX,
 	.keeps_pdptes = true,
+	.can_borrow = true,
+	.must_borrow = HV_MUST_BORROW,
+	.window = vmx_window,
 	.vcpu_size = sizeof(struct vmx_vcpu),
 #define HV_OP(result, op, args) .op = vmx_##op,
 #include "../hv_ops.h"

@@ -6,6 +6,10 @@
  * come from the kernel's asm/vmx.h).  A vCPU's VMCS is current on a CPU from
  * vcpu_load to vcpu_put, so everything here needs the vCPU loaded.
  *
+ * Not so where KVM is beside us (borrow mode): it takes what it made current for current, and an
+ * IPI of its may clear and free that.  So ours is current only while interrupts are off, for the
+ * section or for one access, and then KVM's is again.
+ *
  * Only vmx/ includes this file.
  */
 #ifndef VMX_VMCS_H
@@ -16,6 +20,8 @@
 
 /* ---- instructions ---- */
 
+#define VMCS_NONE	(~0ULL)		/* the pointer when there is no current VMCS */
+
 /*
  * Each may fault: at a reboot VMX goes off under its users.  Then nothing
  * happens, as with the CPU's own failures (CF or ZF): no entry will follow.
@@ -23,7 +29,7 @@
 #define VMX_INSN(insn, ...)							\
 	asm volatile("1: " insn "\n2:\n" _ASM_EXTABLE(1b, 2b) : : __VA_ARGS__ : "cc", "memory")
 
-static inline u64 vmcs_read(u32 field)
+static inline u64 vmx_read(u32 field)
 {
 	u64 val = 0;
 
@@ -32,7 +38,7 @@ static inline u64 vmcs_read(u32 field)
 	return val;
 }
 
-static inline void vmcs_write(u32 field, u64 val)
+static inline void vmx_write(u32 field, u64 val)
 {
 	asm volatile("1: vmwrite %1, %0\n2:\n" _ASM_EXTABLE(1b, 2b)
 		     : : "r" ((u64)field), "rm" (val) : "cc");
@@ -43,9 +49,21 @@ static inline void vmx_clear(u64 pa)
 	VMX_INSN("vmclear %0", "m" (pa));
 }
 
-static inline void vmx_ptrld(u64 pa)
+static inline bool vmx_ptrld(u64 pa)
 {
-	VMX_INSN("vmptrld %0", "m" (pa));
+	bool done = false;
+
+	asm volatile("1: vmptrld %1\n\tseta %0\n2:\n" _ASM_EXTABLE(1b, 2b)
+		     : "+qm" (done) : "m" (pa) : "cc", "memory");
+	return done;
+}
+
+static inline u64 vmx_ptrst(void)
+{
+	u64 pa = VMCS_NONE;
+
+	asm volatile("1: vmptrst %0\n2:\n" _ASM_EXTABLE(1b, 2b) : "+m" (pa) : : "cc", "memory");
+	return pa;
 }
 
 static inline void vmx_invept(u64 type, u64 eptp)
@@ -67,11 +85,37 @@ static inline void vmx_invept(u64 type, u64 eptp)
 
 struct vmx_cpu {
 	void *vmxon;			/* the region */
-	bool on;			/* VMXON was ours */
+	bool on;			/* VMXON was ours; borrow: it is to be used */
 	struct list_head active;	/* [on the CPU, interrupts off] VMCSs cached here */
+	/* borrow mode */
+	struct vmx_vcpu *loaded;
+	bool open;			/* its VMCS is current, interrupts are off */
+	u64 theirs;			/* then: what was current before */
 };
 
 DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
+
+/* vmx.c: outside the section; reads if @val is NULL */
+u64 vmcs_access(u32 field, const u64 *val);
+
+/* Is the VMCS of the vCPU that is loaded current? */
+static inline bool vmcs_current(void)
+{
+	return !static_branch_unlikely(&hv_borrowing) || this_cpu_read(vmx_cpu.open);
+}
+
+static inline u64 vmcs_read(u32 field)
+{
+	return vmcs_current() ? vmx_read(field) : vmcs_access(field, NULL);
+}
+
+static inline void vmcs_write(u32 field, u64 val)
+{
+	if (vmcs_current())
+		vmx_write(field, val);
+	else
+		vmcs_access(field, &val);
+}
 
 /* Registers that neither entry nor exit switches: SYSCALL's, and TSC_AUX. */
 enum { VMX_STAR, VMX_LSTAR, VMX_CSTAR, VMX_SFMASK, VMX_TSC_AUX, VMX_LAZY };
