@@ -4,7 +4,7 @@
  * Implements Documentation/abi.rst, sections "The device" and "The VM".
  *
  * Must not keep state the module keeps: what is cached here (hv_info) never changes while the
- * module is loaded, except the counters, and those are asked for anew.
+ * module is loaded, except the counters, status and mode, and those are asked for anew.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -88,6 +88,7 @@ int hv_get_cpuid(struct hv_dev *dev, struct hv_cpuid_entry *entries, uint32_t *c
 /*
  * Borrow mode (contract 8): where the host kernel owns VMX, a KVM VM keeps it switched on.
  * The module takes its own reference, so the descriptor is closed again after the call.
+ * The errors of opening it are no others' here; that KVM cannot have VMX is -EBUSY.
  */
 static int kvm_vm_open(void)
 {
@@ -95,10 +96,10 @@ static int kvm_vm_open(void)
 
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm < 0)
-		return -errno;
+		return errno == ENXIO || errno == ENODEV ? -ENOENT : -errno;
 	fd = ioctl(kvm, KVM_CREATE_VM, 0UL);
 	if (fd < 0)
-		fd = -errno;
+		fd = errno == EIO ? -EBUSY : -errno;
 	close(kvm);
 	return fd;
 }
@@ -111,13 +112,18 @@ int hv_vm_create(struct hv_dev *dev, const struct hv_callbacks *cb, uint64_t fea
 		.features = features,
 		.kvm_fd = -1,
 	};
+	struct hv_info info;
 	struct hv_vm *vm;
 	int fd;
 
+	/* Asked now: KVM comes and goes. */
+	fd = hv_get_info(dev, &info);
+	if (fd)
+		return fd;
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
-	if (dev->info.mode == HV_MODE_BORROW) {
+	if (info.mode == HV_MODE_BORROW) {
 		arg.kvm_fd = kvm_vm_open();
 		if (arg.kvm_fd < 0) {
 			fd = arg.kvm_fd;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "internal.h"
 
@@ -143,6 +144,24 @@ static const char *open_text(int err)
 	}
 }
 
+/* Of what a VM needs of KVM in borrow mode. */
+static const char *borrow_text(int err)
+{
+	switch (err) {
+	case -ENOENT:
+		return "hv borrows VMX from KVM here, and there is no /dev/kvm: modprobe kvm_intel";
+	case -EACCES:
+	case -EPERM:
+		return "hv borrows VMX from KVM here, and there is no permission for /dev/kvm: run as "
+		       "root, or give this user or group access to it (ls -l /dev/kvm)";
+	case -EBUSY:
+		return "hv borrows VMX from KVM here, and KVM cannot have it: stop the other "
+		       "hypervisor that has it on, then modprobe kvm_intel";
+	default:
+		return NULL;
+	}
+}
+
 const char *hv_refusal(struct hv_dev *dev, int err, char *buf, size_t len)
 {
 	struct hv_info info;
@@ -154,11 +173,14 @@ const char *hv_refusal(struct hv_dev *dev, int err, char *buf, size_t len)
 			snprintf(buf, len, "cannot open " HV_DEVICE ": %s", strerror(-err));
 			return buf;
 		}
-	} else if (!err || err == -EBUSY || err == -ENODEV || err == -EOPNOTSUPP) {
+	} else {
 		/* Ask now: whoever held the CPU may have come or gone since hv_open(). */
 		if (hv_get_info(dev, &info))
 			info = dev->info;
-		text = status_text(&info);
+		if (!err || err == -EBUSY || err == -ENODEV || err == -EOPNOTSUPP)
+			text = status_text(&info);
+		if (!text && info.mode == HV_MODE_BORROW)
+			text = borrow_text(err || !access("/dev/kvm", R_OK | W_OK) ? err : -errno);
 		if (!text && err == -EBUSY) {
 			info.status = HV_STATUS_IN_USE;
 			text = status_text(&info);

@@ -73,6 +73,23 @@ static void print_line(const char *what, const char *path, const char *prefix)
 	printf("%s: %s\n", what, p ? p : "unknown");
 }
 
+static const char *mode_why(const struct hv_info *info)
+{
+	switch (info->mode_why) {
+	case HV_WHY_FREE:
+		return info->vendor == HV_VENDOR_VMX ? "own: hv switches VMX on itself"
+						     : "own: hv switches SVM on itself";
+	case HV_WHY_KERNEL:
+		return "borrow: VMX is KVM's alone from Linux 6.19";
+	case HV_WHY_FORCED:
+		return "borrow: forced by the module's parameter vmx_borrow";
+	case HV_WHY_KVM:
+		return "borrow: KVM has VMX on";
+	default:
+		return info->mode == HV_MODE_OWN ? "own" : "borrow";
+	}
+}
+
 int host_info(void)
 {
 	struct utsname uts;
@@ -107,7 +124,7 @@ int host_info(void)
 	printf("hv: %s\n", *line ? line : "ready");
 	printf("vendor: %s\n", info.vendor == HV_VENDOR_SVM ? "AMD SVM" :
 	       info.vendor == HV_VENDOR_VMX ? "Intel VMX" : "none");
-	printf("mode: %s\n", info.mode == HV_MODE_OWN ? "own" : "borrow");
+	printf("mode: %s\n", mode_why(&info));
 	print_bits("features", info.features, features);
 	print_bits("hardware", info.hw_features, hardware);
 	print_bits("mitigations", info.mitigations, mitigations);

@@ -294,6 +294,13 @@ static void test_text(void)
 		   "firmware: %s", line);
 	dev.info.status = HV_STATUS_OK;
 	ktap_check(!hv_refusal(&dev, 0, line, sizeof(line))[0], "no refusal, no line");
+	dev.info.mode = HV_MODE_BORROW;
+	ktap_check(strstr(hv_refusal(&dev, -ENOENT, line, sizeof(line)), "modprobe kvm_intel") != NULL,
+		   "nothing to borrow: %s", line);
+	ktap_check(strstr(hv_refusal(&dev, -EACCES, line, sizeof(line)), "permission for /dev/kvm") &&
+		   strlen(line) < sizeof(line) - 1, "nor may it: %s", line);
+	ktap_check(strstr(hv_refusal(&dev, -EBUSY, line, sizeof(line)), "KVM cannot have it") != NULL,
+		   "nor can KVM: %s", line);
 	for (i = 0; i < HV_EXIT_COUNT; i++)
 		good &= hv_exit_name(i) != NULL;
 	for (i = 0; i < HV_STAT_COUNT; i++)
@@ -304,7 +311,7 @@ static void test_text(void)
 
 int main(void)
 {
-	ktap_plan(35);
+	ktap_plan(38);
 	test_io();
 	test_mem();
 	test_helpers();
