@@ -313,6 +313,22 @@ static void mount_share(const char *tag, const char *path)
 	mount_at(tag, to, "9p", 0, P9_OPTIONS "cache=mmap");
 }
 
+/*
+ * QEMU can run code of before a patch on a CPU that did not do the patch (testing.rst), and kernels
+ * patch most while they boot and load modules: the other CPUs come when that is done.
+ */
+static void start_other_cpus(void)
+{
+	for (int n = 1; ; n++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), ROOT "/sys/devices/system/cpu/cpu%d/online", n);
+		if (access(path, W_OK))
+			return;
+		write_file(path, "1");
+	}
+}
+
 /* Not chroot alone: a process whose root is no mount's root may not make user namespaces. */
 static void switch_root(void)
 {
@@ -380,6 +396,9 @@ static void read_job(struct job *job)
 		case 'C':
 			if (sscanf(data, "%ld.%ld", &now.tv_sec, &now.tv_nsec) == 2)
 				clock_settime(CLOCK_REALTIME, &now);
+			break;
+		case 'O':
+			start_other_cpus();
 			break;
 		case 'T':
 			job->tty = 1;
