@@ -55,7 +55,7 @@ check "that names it" grep -q /dev/hv err
 check "nothing is left in /run/hv" test -z "$(ls /run/hv 2>/dev/null)"
 "$vmm" info --host >out
 check "info --host says why hv is not usable" grep -q '^hv: not usable: .*/dev/hv' out
-insmod "$1" || exit 1
+"$HV_TREE"/selftests/testbed/one-cpu insmod "$1" || exit 1
 "$vmm" info --host >out
 check "info --host says it is ready" grep -q '^hv: ready' out
 
@@ -173,6 +173,6 @@ check "and its files are gone" test -z "$(ls /run/hv)"
 start --name dead
 "$vmm" stop --force dead
 ends "its name is free again; stop --force" 18
-rmmod hv
+"$HV_TREE"/selftests/testbed/one-cpu rmmod hv
 equal "the module can be removed" 0 $?
 finish
