@@ -228,7 +228,8 @@ check-build: setup check-names
 	else echo 'without the source of libvirt the tests of its driver are skipped'; fi
 	+@for k in $(CHECK_KERNELS); do $(MAKE) --no-print-directory $(jobs) CI=1 module-$$k || exit; done
 
-check check-full: CHECK_KERNELS := 6.1 6.12
+check: CHECK_KERNELS := 6.1 6.12
+check-full: CHECK_KERNELS := 6.1 6.12 newest
 check-libvirt: CHECK_KERNELS := 6.1
 check-sanitizer: CHECK_KERNELS := sanitizer
 
