@@ -285,6 +285,8 @@ LIBVIRT_BUILT = $(firstword $(wildcard $(BUILD)/libvirt-*/virthvd))
 LIBVIRT_DRIVERS = $(DESTDIR)/usr/lib/$(shell $(CC) -print-multiarch)/libvirt/connection-driver
 SBIN = $(DESTDIR)$(PREFIX)/sbin
 UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+# Kept if it is there and changed: it is the administrator's.
+VIRTHVD_CONF = $(DESTDIR)/etc/libvirt/virthvd.conf
 SOCKETS := $(wildcard libhv/libvirt/systemd/*.socket)
 
 install: libhv vmm
@@ -302,7 +304,7 @@ install: libhv vmm
 	$(if $(KO),install -D -m 644 -t $(KO_DIR) $(KO) && strip --strip-debug $(KO_DIR)/hv.ko,@echo 'no hv.ko for $(KDIR) was built, none installed')
 	$(if $(LIBVIRT_BUILT),install -D -m 644 -t $(LIBVIRT_DRIVERS) $(dir $(LIBVIRT_BUILT))libvirt_driver_hv.so)
 	$(if $(LIBVIRT_BUILT),install -D -m 755 -t $(SBIN) $(LIBVIRT_BUILT))
-	$(if $(LIBVIRT_BUILT),install -D -m 644 -t $(DESTDIR)/etc/libvirt libhv/libvirt/virthvd.conf)
+	$(if $(LIBVIRT_BUILT),test -e $(VIRTHVD_CONF) || install -D -m 644 libhv/libvirt/virthvd.conf $(VIRTHVD_CONF))
 	$(if $(LIBVIRT_BUILT),install -D -m 644 -t $(UNITS) $(SOCKETS))
 	$(if $(LIBVIRT_BUILT),sed 's|@SBINDIR@|$(PREFIX)/sbin|' libhv/libvirt/systemd/virthvd.service.in >$(UNITS)/virthvd.service)
 	$(if $(DESTDIR),,ldconfig $(if $(KO),&& depmod $(RELEASE)))
@@ -311,7 +313,8 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/vmm $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/libhv.so \
 		$(DESTDIR)$(LIBDIR)/pkgconfig/libhv.pc $(MAN1:Documentation/man/%=$(DESTDIR)$(PREFIX)/share/man/man1/%)
 	rm -rf $(DESTDIR)$(PREFIX)/include/hv
-	rm -f $(LIBVIRT_DRIVERS)/libvirt_driver_hv.so $(SBIN)/virthvd $(DESTDIR)/etc/libvirt/virthvd.conf \
+	! cmp -s libhv/libvirt/virthvd.conf $(VIRTHVD_CONF) || rm $(VIRTHVD_CONF)
+	rm -f $(LIBVIRT_DRIVERS)/libvirt_driver_hv.so $(SBIN)/virthvd \
 		$(SOCKETS:libhv/libvirt/systemd/%=$(UNITS)/%) $(UNITS)/virthvd.service
 	$(if $(RELEASE),rm -f $(KO_DIR)/hv.ko)
 	$(if $(DESTDIR),,ldconfig $(if $(RELEASE),&& depmod $(RELEASE)))

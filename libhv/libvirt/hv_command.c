@@ -138,25 +138,36 @@ static bool true_of(struct json_object *obj, const char *key)
 	return json_object_get_boolean(json_object_object_get(obj, key));
 }
 
-static struct json_object *list_of(struct json_object *obj, const char *key)
-{
-	struct json_object *v = json_object_object_get(obj, key);
+struct key {
+	const char *name;
+	enum json_type type;
+};
 
-	return json_object_is_type(v, json_type_array) ? v : NULL;
-}
-
-/* Keys that have no place in the XML are refused, like elements the other way. */
-static int keys_known(struct json_object *obj, const char *where, const char *const *keys)
+/*
+ * Keys that have no place in the XML are refused, like elements the other way.
+ * @where: "" or "KEY.NUMBER.".
+ */
+static int keys_known(struct json_object *obj, const char *where, const struct key *keys,
+		      size_t nr_keys)
 {
+	size_t i;
+
 	if (!json_object_is_type(obj, json_type_object)) {
-		virReportError(VIR_ERR_INVALID_ARG, _("'%s' is no object"), where);
+		virReportError(VIR_ERR_INVALID_ARG, _("'%.*s' is no JSON object"),
+			       (int)strlen(where) - 1, where);
 		return -1;
 	}
 	json_object_object_foreach(obj, key, value) {
-		(void)value;
-		if (!g_strv_contains(keys, key)) {
+		for (i = 0; i < nr_keys && STRNEQ(keys[i].name, key); i++)
+			;
+		if (i == nr_keys) {
 			virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
 				       _("key '%s%s' has no place in domain XML"), where, key);
+			return -1;
+		}
+		if (!json_object_is_type(value, keys[i].type)) {
+			virReportError(VIR_ERR_INVALID_ARG, _("key '%s%s' is no JSON %s"), where, key,
+				       json_type_to_name(keys[i].type));
 			return -1;
 		}
 	}
@@ -181,17 +192,23 @@ static int memory_xml(virBuffer *buf, const char *text)
 
 static int disks_xml(virBuffer *buf, struct json_object *list)
 {
-	static const char *const keys[] = { "path", "readonly", "direct", NULL };
+	static const struct key keys[] = {
+		{ "path", json_type_string }, { "readonly", json_type_boolean },
+		{ "direct", json_type_boolean },
+	};
 	size_t i;
 
 	for (i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *disk = json_object_array_get_idx(list, i);
 		g_autofree char *dst = virIndexToDiskName(i, "vd");
-		const char *path = text_of(disk, "path");
-		const bool block = path && STRPREFIX(path, "/dev/");
+		g_autofree char *where = g_strdup_printf("disk.%zu.", i);
+		const char *path;
+		bool block;
 
-		if (keys_known(disk, "disk.#.", keys) < 0)
+		if (keys_known(disk, where, keys, G_N_ELEMENTS(keys)) < 0)
 			return -1;
+		path = text_of(disk, "path");
+		block = path && STRPREFIX(path, "/dev/");
 		virBufferAsprintf(buf, "<disk type='%s'>\n", block ? "block" : "file");
 		if (json_object_object_get(disk, "direct") && !true_of(disk, "direct"))
 			virBufferAddLit(buf, "<driver type='raw' cache='writeback'/>\n");
@@ -207,15 +224,20 @@ static int disks_xml(virBuffer *buf, struct json_object *list)
 
 static int nets_xml(virBuffer *buf, struct json_object *list)
 {
-	static const char *const keys[] = { "type", "interface", "mac", NULL };
+	static const struct key keys[] = {
+		{ "type", json_type_string }, { "interface", json_type_string },
+		{ "mac", json_type_string },
+	};
 	size_t i;
 
 	for (i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *net = json_object_array_get_idx(list, i);
-		const char *type = text_of(net, "type");
+		g_autofree char *where = g_strdup_printf("net.%zu.", i);
+		const char *type;
 
-		if (keys_known(net, "net.#.", keys) < 0)
+		if (keys_known(net, where, keys, G_N_ELEMENTS(keys)) < 0)
 			return -1;
+		type = text_of(net, "type");
 		if (STRNEQ_NULLABLE(type, "tap") && STRNEQ_NULLABLE(type, "user")) {
 			virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
 				       _("net.%zu.type '%s' has no place in domain XML"), i,
@@ -236,15 +258,22 @@ static int nets_xml(virBuffer *buf, struct json_object *list)
 
 static int config_xml(virBuffer *buf, struct json_object *obj)
 {
-	static const char *const keys[] = {
-		"name", "cpus", "memory", "memory_backend", "kernel", "initrd", "cmdline",
-		"cmdline_exact", "console", "disk", "net", "rng", "virtio_console", "reboot", NULL
+	static const struct key keys[] = {
+		{ "name", json_type_string }, { "cpus", json_type_int },
+		{ "memory", json_type_string }, { "memory_backend", json_type_string },
+		{ "kernel", json_type_string }, { "initrd", json_type_string },
+		{ "cmdline", json_type_string }, { "cmdline_exact", json_type_boolean },
+		{ "console", json_type_string }, { "disk", json_type_array },
+		{ "net", json_type_array }, { "rng", json_type_boolean },
+		{ "virtio_console", json_type_boolean }, { "reboot", json_type_string },
 	};
-	const char *console = text_of(obj, "console"), *memory = text_of(obj, "memory");
-	const char *path = console && STRPREFIX(console, "socket=") ? console + 7 : NULL;
+	const char *console, *memory, *path;
 
-	if (keys_known(obj, "", keys) < 0)
+	if (keys_known(obj, "", keys, G_N_ELEMENTS(keys)) < 0)
 		return -1;
+	console = text_of(obj, "console");
+	memory = text_of(obj, "memory");
+	path = console && STRPREFIX(console, "socket=") ? console + 7 : NULL;
 	virBufferAddLit(buf, "<domain type='kvm'>\n");
 	virBufferEscapeString(buf, "<name>%s</name>\n", text_of(obj, "name"));
 	if (memory_xml(buf, memory ? memory : "512M") < 0)
@@ -262,8 +291,8 @@ static int config_xml(virBuffer *buf, struct json_object *obj)
 	if (STREQ_NULLABLE(text_of(obj, "reboot"), "exit"))
 		virBufferAddLit(buf, "<on_reboot>destroy</on_reboot>\n");
 	virBufferAddLit(buf, "<devices>\n");
-	if (disks_xml(buf, list_of(obj, "disk")) < 0 ||
-	    nets_xml(buf, list_of(obj, "net")) < 0)
+	if (disks_xml(buf, json_object_object_get(obj, "disk")) < 0 ||
+	    nets_xml(buf, json_object_object_get(obj, "net")) < 0)
 		return -1;
 	if (path)
 		virBufferEscapeString(buf, "<serial type='unix'><source mode='bind' path='%s'/>"

@@ -11,6 +11,10 @@
 
 #include "hv_domain.h"
 
+#include <limits.h>
+#include <net/if.h>
+#include <sys/un.h>
+
 #include "datatypes.h"
 #include "domain_event.h"
 #include "hv/control.h"
@@ -180,6 +184,28 @@ static int addresses_assign(virDomainDef *def, unsigned int flags, void *opaque,
 
 /* ---- checks ---- */
 
+static int path_validate(const char *element, const char *path, size_t max)
+{
+	if (*path != '/') {
+		unsupported(_("<%s> '%s': a path begins with '/'"), element, path);
+		return -1;
+	}
+	if (strlen(path) > max) {
+		unsupported(_("<%s> '%s': at most %zu characters"), element, path, max);
+		return -1;
+	}
+	return 0;
+}
+
+static int ifname_validate(const char *element, const char *name)
+{
+	if (!name || strlen(name) < IFNAMSIZ)
+		return 0;
+	unsupported(_("<%s> '%s': Linux knows names of at most %d characters"), element, name,
+		    IFNAMSIZ - 1);
+	return -1;
+}
+
 static int disk_validate(const virDomainDiskDef *disk)
 {
 	if (disk->bus != VIR_DOMAIN_DISK_BUS_VIRTIO) {
@@ -191,6 +217,26 @@ static int disk_validate(const virDomainDiskDef *disk)
 	if (!disk->src->path || !*disk->src->path) {
 		unsupported(_("disk '%s' has no <source>"), disk->dst);
 		return -1;
+	}
+	return path_validate("disk/source", disk->src->path, PATH_MAX - 1);
+}
+
+/* The vmm would refuse the second one, which is in use by the first. */
+static int disks_validate(const virDomainDef *def)
+{
+	size_t i, j;
+
+	for (i = 0; i < def->ndisks; i++) {
+		for (j = 0; j < i; j++) {
+			const virDomainDiskDef *a = def->disks[j], *b = def->disks[i];
+
+			if (!a->src->path || STRNEQ_NULLABLE(a->src->path, b->src->path) ||
+			    (a->src->readonly && b->src->readonly))
+				continue;
+			unsupported(_("disks '%s' and '%s' are the same file, and one can write "
+				      "to it"), a->dst, b->dst);
+			return -1;
+		}
 	}
 	return 0;
 }
@@ -214,7 +260,10 @@ static int net_validate(const virDomainNetDef *net)
 				    "with the name of a tap device"));
 		return -1;
 	}
-	return 0;
+	if (net->type == VIR_DOMAIN_NET_TYPE_BRIDGE &&
+	    ifname_validate("interface/source", net->data.bridge.brname) < 0)
+		return -1;
+	return ifname_validate("interface/target", net->ifname);
 }
 
 static int controller_validate(const virDomainControllerDef *c)
@@ -313,6 +362,10 @@ static int consoles_validate(const virDomainDef *def)
 				    "path=.../> is needed"));
 		return -1;
 	}
+	if (def->nserials && def->serials[0]->source->type == VIR_DOMAIN_CHR_TYPE_UNIX &&
+	    path_validate("serial/source", def->serials[0]->source->data.nix.path,
+			  sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1) < 0)
+		return -1;
 	for (i = 0; i < def->nconsoles; i++) {
 		if (def->consoles[i]->targetType == VIR_DOMAIN_CHR_CONSOLE_TARGET_TYPE_VIRTIO)
 			virtio++;
@@ -327,6 +380,33 @@ static int consoles_validate(const virDomainDef *def)
 	if (serial > 1 || virtio > 1) {
 		unsupported("%s", _("<console>: hv has one console on the serial line and one on "
 				    "virtio"));
+		return -1;
+	}
+	return 0;
+}
+
+static int memory_validate(const virDomainDef *def)
+{
+	const unsigned long long total = virDomainDefGetMemoryTotal(def);
+
+	if (total < 1024 || total > 1024ULL << 20) {
+		unsupported("%s", _("<memory>: a guest of hv has from 1 MiB to 1 TiB"));
+		return -1;
+	}
+	if (def->mem.cur_balloon != total) {
+		unsupported("%s",
+			    _("<currentMemory>: hv has no balloon yet; it must be the same as "
+			      "<memory>"));
+		return -1;
+	}
+	if (def->mem.source == VIR_DOMAIN_MEMORY_SOURCE_FILE) {
+		unsupported("%s", _("<memoryBacking><source type='file'> is not supported by hv"));
+		return -1;
+	}
+	if (virMemoryLimitIsSet(def->mem.swap_hard_limit) &&
+	    def->mem.hard_limit > def->mem.swap_hard_limit) {
+		unsupported("%s", _("<memtune>: <swap_hard_limit> counts memory too, so it is not "
+				    "below <hard_limit>"));
 		return -1;
 	}
 	return 0;
@@ -352,25 +432,18 @@ static int domain_validate(const virDomainDef *def, void *opaque, void *parse_op
 				    "virt-install --boot kernel=FILE,initrd=FILE,kernel_args=..."));
 		return -1;
 	}
-	if (virDomainDefGetMemoryTotal(def) < 1024) {
-		unsupported("%s", _("<memory>: a guest of hv has at least 1 MiB"));
+	if (path_validate("os/kernel", def->os.kernel, PATH_MAX - 1) < 0 ||
+	    (def->os.initrd && path_validate("os/initrd", def->os.initrd, PATH_MAX - 1) < 0))
 		return -1;
-	}
-	if (def->mem.cur_balloon != virDomainDefGetMemoryTotal(def)) {
-		unsupported("%s",
-			    _("<currentMemory>: hv has no balloon yet; it must be the same as "
-			      "<memory>"));
+	if (def->resource && def->resource->partition &&
+	    path_validate("resource/partition", def->resource->partition, PATH_MAX - 1) < 0)
 		return -1;
-	}
-	if (def->mem.source == VIR_DOMAIN_MEMORY_SOURCE_FILE) {
-		unsupported("%s", _("<memoryBacking><source type='file'> is not supported by hv"));
-		return -1;
-	}
 	if (def->nrngs > 1 || def->npanics > 1) {
 		unsupported("%s", _("<rng>, <panic>: hv has at most one of each"));
 		return -1;
 	}
-	if (cpu_validate(def) < 0 || clock_validate(&def->clock) < 0)
+	if (memory_validate(def) < 0 || disks_validate(def) < 0 || cpu_validate(def) < 0 ||
+	    clock_validate(&def->clock) < 0)
 		return -1;
 	return consoles_validate(def);
 }

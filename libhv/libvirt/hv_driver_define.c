@@ -488,6 +488,10 @@ int hvDomainSetMetadata(virDomainPtr dom, int type, const char *metadata, const 
 	int ret = -1;
 
 	virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG, -1);
+	if (type == VIR_DOMAIN_METADATA_ELEMENT && (!uri || !*uri)) {
+		virReportError(VIR_ERR_INVALID_ARG, "%s", _("metadata needs the URI of a namespace"));
+		return -1;
+	}
 	vm = hv_domain_get(dom);
 	if (!vm)
 		return -1;

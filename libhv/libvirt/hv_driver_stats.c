@@ -184,7 +184,7 @@ static int leases_get(virDomainDef *def, virDomainInterfacePtr **interfaces)
 	virSetConnectNetwork(conn);
 	ret = virDomainNetDHCPInterfaces(def, interfaces);
 	virSetConnectNetwork(NULL);
-	virConnectClose(conn);
+	hv_interface_network_close(conn);
 	return ret;
 }
 

@@ -300,6 +300,31 @@ int hvDomainGetSchedulerParameters(virDomainPtr dom, virTypedParameterPtr params
 	return hvDomainGetSchedulerParametersFlags(dom, params, nparams, 0);
 }
 
+/* What the XML may not say either. */
+static int scheduler_param_check(const virTypedParameter *p)
+{
+	const char *what = strrchr(p->field, '_');
+	unsigned long long value = p->value.ul, low, high;
+
+	if (STREQ(what, "_shares")) {
+		low = VIR_CGROUP_CPU_SHARES_MIN;
+		high = VIR_CGROUP_CPU_SHARES_MAX;
+	} else if (!value || (STREQ(what, "_quota") && p->value.l < 0)) {
+		return 0;	/* the default; no limit */
+	} else if (STREQ(what, "_quota")) {
+		low = VIR_CGROUP_CPU_QUOTA_MIN;
+		high = VIR_CGROUP_CPU_QUOTA_MAX;
+	} else {
+		low = VIR_CGROUP_CPU_PERIOD_MIN;
+		high = VIR_CGROUP_CPU_PERIOD_MAX;
+	}
+	if (value >= low && value <= high)
+		return 0;
+	virReportError(VIR_ERR_INVALID_ARG, _("%s must be in range [%llu, %llu]"), p->field, low,
+		       high);
+	return -1;
+}
+
 /* One parameter into a definition. */
 static void scheduler_param_set(virDomainDef *def, const virTypedParameter *p)
 {
@@ -366,6 +391,9 @@ int hvDomainSetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr p
 				   VIR_DOMAIN_SCHEDULER_GLOBAL_QUOTA, VIR_TYPED_PARAM_LLONG,
 				   NULL) < 0)
 		return -1;
+	for (i = 0; i < nparams; i++)
+		if (scheduler_param_check(&params[i]) < 0)
+			return -1;
 	vm = hv_domain_get(dom);
 	if (!vm)
 		return -1;

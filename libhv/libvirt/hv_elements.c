@@ -40,7 +40,7 @@ static const struct element elements[] = {
 	{ "uuid", NULL, TEXT },
 	{ "title", NULL, TEXT },
 	{ "description", NULL, TEXT },
-	{ "metadata", NULL, TEXT }, /* what is in it is nobody's business */
+	{ "metadata" },		/* its elements are nobody's business but libvirt's */
 	{ "memory", "unit", TEXT },
 	{ "currentMemory", "unit", TEXT },
 	{ "memoryBacking" },
@@ -89,7 +89,7 @@ static const struct element elements[] = {
 	  "a file or block device: virt-install --disk path=FILE,bus=virtio,format=raw",
 	  .many = true },
 	{ "devices/disk/driver", "name=hv type=raw cache=default|none|writeback discard=unmap",
-	  NULL, "virt-install --disk ...,format=raw,driver.name=hv" },
+	  NULL, "raw images and devices: virt-install --disk ...,format=raw,driver.name=hv" },
 	{ "devices/disk/source", "file index", .of = "file" },
 	{ "devices/disk/source", "dev index", .of = "block" },
 	{ "devices/disk/target", "dev bus=virtio", NULL, "virt-install --disk ...,bus=virtio" },
@@ -125,7 +125,8 @@ static const struct element elements[] = {
 	{ "devices/video" },
 	{ "devices/video/model", "type=none", NULL, "virt-install --graphics none" },
 	{ "devices/controller", "type=pci|usb|virtio-serial index=0 model=pcie-root|none", NULL,
-	  "virt-install --controller usb,model=none", .many = true },
+	  "disks are on virtio, and there is no USB: virt-install --controller usb,model=none",
+	  .many = true },
 	{ "devices/controller/alias", "name" },
 };
 
@@ -144,6 +145,12 @@ static const struct {
 	{ "devices/channel", "there is no guest agent: virt-install --channel none" },
 	{ "devices/tpm", "virt-install --tpm none" },
 	{ "devices/watchdog", "virt-install --watchdog none" },
+	{ "devices/disk/shareable", "two guests never share a writable disk" },
+	{ "devices/disk/serial", "a disk has no serial number yet" },
+	{ "devices/serial/source", "a path is for type='unix'" },
+	{ "devices/vsock", "there is no vsock yet" },
+	{ "iothreads", "the vmm chooses its threads itself" },
+	{ "numatune", "<cputune> binds CPUs; memory follows the host's policy" },
 	{ "devices/disk/address", "the vmm chooses PCI addresses, always the same ones" },
 	{ "devices/interface/backend", "an interface of type 'user' always uses passt" },
 	{ "devices/interface/portForward",
@@ -173,7 +180,7 @@ static int refuse(const char *path, const char *what, const char *allowed, size_
 	g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
 
 	virBufferAsprintf(&buf, "<%s>", *path ? path : "domain");
-	virBufferAsprintf(&buf, " %s is not supported by hv", what);
+	virBufferAsprintf(&buf, "%s%s is not supported by hv", *what ? " " : "", what);
 	if (allowed)
 		virBufferAsprintf(&buf, ", only '%.*s'", (int)allowed_len, allowed);
 	if (hint)
@@ -278,6 +285,26 @@ static int namespace_refuse(const char *path, const xmlNs *ns)
 	return refuse(path, what, NULL, 0, "put it into <metadata>");
 }
 
+/* libvirt keeps one element of each namespace. */
+static int metadata_check(xmlNodePtr metadata)
+{
+	xmlNodePtr child, n;
+
+	for (child = metadata->children; child; child = child->next) {
+		if (child->type != XML_ELEMENT_NODE)
+			continue;
+		if (!child->ns || !child->ns->href || !*child->ns->href)
+			return refuse("metadata", "with an element of no namespace", NULL, 0,
+				      "<x:NAME xmlns:x='URI'>");
+		for (n = child->prev; n; n = n->prev)
+			if (n->type == XML_ELEMENT_NODE &&
+			    xmlStrEqual(n->ns->href, child->ns->href))
+				return refuse("metadata", "with two elements of one namespace",
+					      NULL, 0, NULL);
+	}
+	return 0;
+}
+
 static int element_check(xmlNodePtr node, const char *path)
 {
 	const char *why;
@@ -300,10 +327,10 @@ static int element_check(xmlNodePtr node, const char *path)
 		if (attribute_check(e, (const char *)attr->name, value ? (char *)value : "") < 0)
 			return -1;
 	}
-	if (STREQ(path, "metadata"))
-		return 0;
 	if (text_check(e, node) < 0)
 		return -1;
+	if (STREQ(path, "metadata"))
+		return metadata_check(node);
 	for (child = node->children; child; child = child->next) {
 		if (child->type != XML_ELEMENT_NODE)
 			continue;
@@ -386,13 +413,15 @@ static int consoles_check(xmlNodePtr devices)
 	return 0;
 }
 
-static int pins_check(xmlNodePtr root)
+static int vcpus_check(xmlNodePtr root)
 {
 	xmlNodePtr vcpu = element_next(root, NULL, "vcpu"), pin = NULL;
 	xmlNodePtr cputune = element_next(root, NULL, "cputune");
 	g_autofree xmlChar *text = vcpu ? xmlNodeGetContent(vcpu) : NULL;
 	const guint64 vcpus = text ? g_ascii_strtoull((const char *)text, NULL, 10) : 1;
 
+	if (!vcpus)
+		return refuse("vcpu", "with 0 in it", NULL, 0, "a guest has at least one");
 	while ((pin = element_next(cputune, pin, "vcpupin"))) {
 		g_autofree char *number = attribute_get(pin, "vcpu", "0");
 
@@ -405,7 +434,7 @@ static int pins_check(xmlNodePtr root)
 
 static int domain_check(xmlNodePtr root)
 {
-	if (element_check(root, "") < 0 || pins_check(root) < 0)
+	if (element_check(root, "") < 0 || vcpus_check(root) < 0)
 		return -1;
 	return consoles_check(element_next(root, NULL, "devices"));
 }

@@ -91,13 +91,13 @@ static void shutdown_handle(virDomainObj *vm, struct json_object *data)
 	domain->restart = action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART;
 }
 
-/* A device of the vmm is "virtio-blkN": disks have the order of the configuration. */
+/* Disks of the vmm are "disk0", "disk1", ... in the order of its configuration, which is ours. */
 static void device_error_handle(virDomainObj *vm, struct json_object *data)
 {
 	struct hv_driver *driver = hv_domain(vm)->driver;
 	unsigned int n;
 
-	if (sscanf(text_of(data, "device"), "virtio-blk%u", &n) != 1 || n >= vm->def->ndisks)
+	if (sscanf(text_of(data, "device"), "disk%u", &n) != 1 || n >= vm->def->ndisks)
 		return;
 	hv_domain_event(driver, virDomainEventIOErrorNewFromObj(vm, vm->def->disks[n]->src->path,
 			vm->def->disks[n]->dst, VIR_DOMAIN_EVENT_IO_ERROR_REPORT));

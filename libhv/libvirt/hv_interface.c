@@ -40,6 +40,16 @@ virConnectPtr hv_interface_network(void)
 	return virConnectOpen("network:///system?socket=" RUNSTATEDIR "/libvirt/libvirt-sock");
 }
 
+/* Closing a connection forgets the error of what was asked for on it. */
+void hv_interface_network_close(virConnectPtr conn)
+{
+	virErrorPtr error;
+
+	virErrorPreserveLast(&error);
+	virConnectClose(conn);
+	virErrorRestore(&error);
+}
+
 static bool made_by_us(const virDomainNetDef *net)
 {
 	return net->type != VIR_DOMAIN_NET_TYPE_USER && net->managed_tap != VIR_TRISTATE_BOOL_NO;
@@ -53,7 +63,7 @@ static int network_allocate(virDomainObj *vm, virDomainNetDef *net)
 	if (!conn)
 		return -1;
 	ret = virDomainNetAllocateActualDevice(conn, vm->def, net);
-	virConnectClose(conn);
+	hv_interface_network_close(conn);
 	if (ret < 0)
 		return -1;
 	type = virDomainNetGetActualType(net);
@@ -78,30 +88,22 @@ static void network_release(virDomainObj *vm, virDomainNetDef *net)
 #else
 	virDomainNetReleaseActualDevice(conn, vm->def, net);
 #endif
-	virConnectClose(conn);
-}
-
-/* The host's end has another address than the guest's, and none that a bridge takes. */
-static void host_mac(const virDomainNetDef *net, virMacAddr *mac)
-{
-	*mac = net->mac;
-	mac->addr[0] = 0xfe;
+	hv_interface_network_close(conn);
 }
 
 static int bridge_start(virDomainObj *vm, virDomainNetDef *net)
 {
 	const char *bridge = virDomainNetGetActualBridgeName(net);
-	virMacAddr mac;
 	int fd = -1;
 
 	if (!bridge) {
 		virReportError(VIR_ERR_INTERNAL_ERROR, "%s", _("interface without a bridge"));
 		return -1;
 	}
-	host_mac(net, &mac);
-	if (virNetDevTapCreateInBridgePort(bridge, &net->ifname, &mac, vm->def->uuid, NULL, &fd, 1,
-					   NULL, NULL, VIR_TRISTATE_BOOL_ABSENT, NULL, 0, NULL,
-					   TAP_FLAGS) < 0)
+	/* It gives the host's end the guest's address with 0xfe in front, which no bridge takes. */
+	if (virNetDevTapCreateInBridgePort(bridge, &net->ifname, &net->mac, vm->def->uuid, NULL,
+					   &fd, 1, NULL, NULL, VIR_TRISTATE_BOOL_ABSENT, NULL, 0,
+					   NULL, TAP_FLAGS) < 0)
 		return -1;
 	VIR_FORCE_CLOSE(fd);
 	return 0;
@@ -115,7 +117,8 @@ static int tap_start(virDomainNetDef *net)
 	if (virNetDevTapCreate(&net->ifname, NULL, &fd, 1, TAP_FLAGS) < 0)
 		return -1;
 	VIR_FORCE_CLOSE(fd);
-	host_mac(net, &mac);
+	mac = net->mac;
+	mac.addr[0] = 0xfe;	/* not the guest's own */
 	if (virNetDevSetMAC(net->ifname, &mac) < 0 || virNetDevSetOnline(net->ifname, true) < 0)
 		return -1;
 	return 0;
@@ -176,6 +179,6 @@ void hv_interface_reconnect(virDomainObj *vm)
 		if (!conn)
 			continue;
 		virDomainNetNotifyActualDevice(conn, vm->def, net);
-		virConnectClose(conn);
+		hv_interface_network_close(conn);
 	}
 }

@@ -24,4 +24,7 @@ void hv_interface_reconnect(virDomainObj *vm);
 /** hv_interface_network() - a connection to the network driver, the caller's to close. */
 virConnectPtr hv_interface_network(void);
 
+/** hv_interface_network_close() - close it, and keep the error that is set. */
+void hv_interface_network_close(virConnectPtr conn);
+
 #endif /* HV_INTERFACE_H */

@@ -35,6 +35,7 @@
 #include "virstring.h"
 #include "virthread.h"
 #include "virtime.h"
+#include "virutil.h"
 
 #define VIR_FROM_THIS HV_FROM
 
@@ -90,6 +91,34 @@ static int stopped_detail(int reason)
 	}
 }
 
+static int log_open(virDomainObj *vm)
+{
+	g_autofree char *path = g_strdup_printf("%s/%s.log", hv_domain(vm)->driver->log_dir,
+						vm->def->name);
+	int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		virReportSystemError(errno, _("cannot open %s"), path);
+	return fd;
+}
+
+static void log_line(int fd, const char *what, const char *why)
+{
+	g_autofree char *now = virTimeStringNow();
+	g_autofree char *line = g_strdup_printf("%s: %s%s\n", now, what, why);
+
+	if (safewrite(fd, line, strlen(line)) < 0)
+		VIR_WARN("cannot write to a guest's log: %s", g_strerror(errno));
+}
+
+static void log_end(virDomainObj *vm, int reason)
+{
+	VIR_AUTOCLOSE fd = log_open(vm);
+
+	if (fd >= 0)
+		log_line(fd, "ended: ", virDomainShutoffReasonTypeToString(reason));
+}
+
 /*
  * The process is gone: nothing of the running domain stays.  @keep: a transient
  * domain stays in the list, it will be started again.
@@ -113,6 +142,7 @@ static void process_finish(virDomainObj *vm, int reason, bool keep)
 	domain->restart = false;
 	vm->pid = 0;
 	virDomainObjSetState(vm, VIR_DOMAIN_SHUTOFF, reason);
+	log_end(vm, reason);
 	if (was_running)
 		hv_domain_event_lifecycle(vm, VIR_DOMAIN_EVENT_STOPPED, stopped_detail(reason));
 	vm->def->id = -1;
@@ -237,24 +267,6 @@ static int config_write(virDomainObj *vm, const char *path)
 	return 0;
 }
 
-static int log_open(virDomainObj *vm, off_t *end)
-{
-	g_autofree char *path = g_strdup_printf("%s/%s.log", hv_domain(vm)->driver->log_dir,
-						vm->def->name);
-	g_autofree char *now = virTimeStringNow();
-	g_autofree char *line = g_strdup_printf("%s: starting\n", now);
-	int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0) {
-		virReportSystemError(errno, _("cannot open %s"), path);
-		return -1;
-	}
-	if (safewrite(fd, line, strlen(line)) < 0)
-		VIR_WARN("cannot write to %s", path);
-	*end = lseek(fd, 0, SEEK_END);
-	return fd;
-}
-
 /* What the vmm has said since its start, its last line first of all. */
 static void log_error_report(virDomainObj *vm, int fd, off_t from)
 {
@@ -267,7 +279,11 @@ static void log_error_report(virDomainObj *vm, int fd, off_t from)
 	line = strrchr(text, '\n');
 	line = line ? line + 1 : text;
 	virReportError(VIR_ERR_OPERATION_FAILED, _("'%s' did not start: %s"), vm->def->name,
-		       *line ? line : _("its vmm said nothing"));
+		       *line ? line :
+		       virMemoryLimitIsSet(vm->def->mem.hard_limit) ?
+		       _("its vmm ended without a word; is the <hard_limit> of <memtune> too small "
+			 "for it?") :
+		       _("its vmm ended without a word; is <emulator> one?"));
 }
 
 /*
@@ -380,11 +396,13 @@ int hv_process_start(virDomainObj *vm, virConnectPtr conn)
 
 	if (virDomainObjSetDefTransient(driver->xmlopt, vm, NULL) < 0)
 		return -1;
-	log_fd = log_open(vm, &log_from);
+	log_fd = log_open(vm);
 	if (log_fd < 0) {
 		virDomainObjRemoveTransientDef(vm);
 		return -1;
 	}
+	log_line(log_fd, "starting", "");
+	log_from = lseek(log_fd, 0, SEEK_END);
 	vm->def->id = g_atomic_int_add(&driver->next_id, 1) + 1;
 	vm->pid = 0;
 	domain->end_reason = -1;

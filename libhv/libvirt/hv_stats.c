@@ -47,20 +47,16 @@ static struct json_object *item(struct json_object *obj, const char *list, size_
 	return json_object_array_get_idx(array, i);
 }
 
-/* The statistics of device number @n of a type. */
-static struct json_object *device_stats(struct json_object *stats, const char *type, size_t n)
+/* Of "disk0", "net1": the vmm counts as its configuration does, and that is in our order. */
+static struct json_object *device_stats(struct json_object *stats, const char *list, size_t n)
 {
-	struct json_object *dev, *id;
+	g_autofree char *id = g_strdup_printf("%s%zu", list, n);
+	struct json_object *dev;
 	size_t i;
 
-	for (i = 0; (dev = item(stats, "devices", i)); i++) {
-		/* "virtio-blk0"; "type" of a net device is that of its back end. */
-		id = json_object_object_get(dev, "id");
-		if (!id || !g_str_has_prefix(json_object_get_string(id), type))
-			continue;
-		if (!n--)
+	for (i = 0; (dev = item(stats, "devices", i)); i++)
+		if (STREQ_NULLABLE(json_object_get_string(json_object_object_get(dev, "id")), id))
 			return json_object_object_get(dev, "statistics");
-	}
 	return NULL;
 }
 
@@ -71,7 +67,7 @@ static unsigned long long number(struct json_object *obj, const char *key)
 
 void hv_stats_block(struct json_object *stats, size_t disk, struct hv_block_stats *out)
 {
-	struct json_object *s = device_stats(stats, "virtio-blk", disk);
+	struct json_object *s = device_stats(stats, "disk", disk);
 
 	*out = (struct hv_block_stats){
 		.reads = number(s, "reads"), .read_bytes = number(s, "read_bytes"),
@@ -111,7 +107,7 @@ int hv_stats_interface(virDomainObj *vm, struct json_object *stats, size_t net,
 	/* The host's end counts what the guest sends as received: swapped. */
 	if (def->ifname)
 		return virNetDevTapInterfaceStats(def->ifname, out, true);
-	s = device_stats(stats, "virtio-net", net);
+	s = device_stats(stats, "net", net);
 	if (!s)
 		return 0;
 	out->rx_bytes = number(s, "rx_bytes");

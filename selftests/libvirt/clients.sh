@@ -5,7 +5,7 @@
 # virthvd and libvirtd running, in $TMPDIR.
 #
 #	clients KERNEL INITRD DISK	# a guest that powers off by its button; clients_cases cases
-clients_cases=43
+clients_cases=44
 
 state()
 {
@@ -190,6 +190,8 @@ proxy_clients()
 	run "networks of a modular daemon" v net-info hvtest
 	mv /run/libvirt/virtnetworkd-sock /run/libvirt/libvirt-sock
 	run "net-destroy" v net-destroy hvtest
+	check "a guest on a network that is not there: the error is libvirtd's" sh -c "
+		virsh -q -c hv:///system create '$TMPDIR/net-guest.xml' 2>&1 | grep -i 'network.*hvtest'"
 	v pool-destroy hvtest >/dev/null
 	run "pool-undefine" v pool-undefine hvtest
 }

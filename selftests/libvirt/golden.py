@@ -80,7 +80,7 @@ def main():
     xmls = sorted(p for p in glob.glob(os.path.join(here, 'xml/*.xml')) if '.out.' not in p)
     refusals = list(cases())
     print('TAP version 13')
-    print(f'1..{3 * len(xmls) + len(refusals) + 11}')
+    print(f'1..{3 * len(xmls) + len(refusals) + 13}')
     with tempfile.TemporaryDirectory() as root:
         conn = libvirt.open(f'hv:///embed?root={root}')
         for path in xmls:
@@ -106,6 +106,10 @@ def main():
         check('a key without a place in XML is refused by name', "'debug'" in why, why)
         why = refused(conn.domainXMLFromNative, 'vmm-json', '{"memory": "5X"}')
         check('a size that is none is refused', "'5X'" in why, why)
+        why = refused(conn.domainXMLFromNative, 'vmm-json', '{"initrd": ["/a", "/b"]}')
+        check('a key of another type is refused', "'initrd' is no JSON string" in why, why)
+        why = refused(conn.domainXMLFromNative, 'vmm-json', '{"net": ["user"]}')
+        check('so is one in a list', "'net.0' is no JSON object" in why, why)
         why = refused(conn.domainXMLFromNative, 'vmm-json', '[1]')
         check('what is no configuration is refused', 'no configuration' in why, why)
         check('the format is named', "'vmm-json'" in refused(conn.domainXMLToNative, 'qemu', '<x/>'))

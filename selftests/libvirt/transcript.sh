@@ -76,6 +76,9 @@ transcript()
 	t 0 'hard_limit' memtune tr
 	t 0 'cpu_shares' schedinfo tr
 	t 0 'cpu_shares +: 512' schedinfo tr --config --set cpu_shares=512
+	t 1 'cpu_shares must be in range' schedinfo tr --config --set cpu_shares=1
+	t 1 'vcpu_quota must be in range' schedinfo tr --config --set vcpu_quota=5
+	t 1 'global_period must be in range' schedinfo tr --config --set global_period=1
 	t 0 'rss [1-9]' dommemstat tr
 	t 0 'vda +'"$disk" domblklist tr
 	t 0 'Capacity: +[0-9]' domblkinfo tr vda
