@@ -289,6 +289,10 @@ UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
 VIRTHVD_CONF = $(DESTDIR)/etc/libvirt/virthvd.conf
 SOCKETS := $(wildcard libhv/libvirt/systemd/*.socket)
 
+ifneq ($(words $(DESTDIR)$(PREFIX)),1)
+$(error DESTDIR and PREFIX cannot have a space in them)
+endif
+
 install: libhv vmm
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/hv
 	$(call vmm_link,$(BUILD)/vmm/vmm.install)
@@ -316,8 +320,11 @@ uninstall:
 	! cmp -s libhv/libvirt/virthvd.conf $(VIRTHVD_CONF) || rm $(VIRTHVD_CONF)
 	rm -f $(LIBVIRT_DRIVERS)/libvirt_driver_hv.so $(SBIN)/virthvd \
 		$(SOCKETS:libhv/libvirt/systemd/%=$(UNITS)/%) $(UNITS)/virthvd.service
-	$(if $(RELEASE),rm -f $(KO_DIR)/hv.ko)
-	$(if $(DESTDIR),,ldconfig $(if $(RELEASE),&& depmod $(RELEASE)))
+	for ko in $(DESTDIR)/lib/modules/*/updates/hv.ko; do \
+		[ -e "$$ko" ] || continue; rm "$$ko"; r=$${ko%/updates/hv.ko}; \
+		[ "$(DESTDIR)" ] || depmod "$${r##*/}"; \
+	done
+	$(if $(DESTDIR),,ldconfig)
 
 clean:
 	rm -rf $(BUILD)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -157,7 +158,10 @@ int cli_list(int argc, char **argv)
 	list = json_object_new_array();
 	ret = hv_control_each(list_add, list);
 	if (ret) {
-		log_error(NULL, "cannot list guests: %s", strerror(-ret));
+		char dir[PATH_MAX] = "its directory";
+
+		hv_control_dir(dir, sizeof(dir));
+		log_error(NULL, "cannot list the guests in %s: %s", dir, strerror(-ret));
 		json_object_put(list);
 		return EXIT_FAIL;
 	}
@@ -417,17 +421,22 @@ static bool write_all(int fd, const char *buf, size_t len)
 	return true;
 }
 
-/* False: the user has asked to leave. */
+/* False: the user has asked to leave.  What was typed before that is the guest's. */
 static bool console_type(int fd, char *buf, size_t len, bool escape, bool *escaped)
 {
+	static const char help[] = "\r\nCtrl-] q leaves, Ctrl-] Ctrl-] is a Ctrl-] for the guest\r\n";
+	bool leave = false;
 	size_t i, n = 0;
 
-	for (i = 0; i < len; i++) {
+	for (i = 0; i < len && !leave; i++) {
 		if (escape && *escaped) {
 			*escaped = false;
-			if (buf[i] != ESCAPE)
-				return false;
-			buf[n++] = ESCAPE;
+			if (buf[i] == ESCAPE)
+				buf[n++] = ESCAPE;
+			else if (buf[i] == 'q' || buf[i] == 'Q')
+				leave = true;
+			else
+				write_all(STDOUT_FILENO, help, sizeof(help) - 1);
 		} else if (escape && buf[i] == ESCAPE) {
 			*escaped = true;
 		} else {
@@ -435,10 +444,11 @@ static bool console_type(int fd, char *buf, size_t len, bool escape, bool *escap
 		}
 	}
 	write_all(fd, buf, n);
-	return true;
+	return !leave;
 }
 
-static void console_loop(int fd, bool escape)
+/* True: the guest's end of it is gone. */
+static bool console_loop(int fd, bool escape)
 {
 	struct pollfd pfd[2] = {
 		{ .fd = STDIN_FILENO, .events = POLLIN }, { .fd = fd, .events = POLLIN },
@@ -449,11 +459,11 @@ static void console_loop(int fd, bool escape)
 
 	for (;;) {
 		if (poll(pfd, 2, -1) < 0 && errno != EINTR)
-			return;
+			return false;
 		if (pfd[0].revents) {
 			n = read(STDIN_FILENO, buf, sizeof(buf));
 			if (n > 0 && !console_type(fd, buf, (size_t)n, escape, &escaped))
-				return;
+				return false;
 			if (n <= 0)
 				pfd[0].fd = -1;
 		}
@@ -461,8 +471,10 @@ static void console_loop(int fd, bool escape)
 			n = read(fd, buf, sizeof(buf));
 			if (n < 0 && (errno == EAGAIN || errno == EINTR))
 				continue;
-			if (n <= 0 || !write_all(STDOUT_FILENO, buf, (size_t)n))
-				return;
+			if (n <= 0)
+				return true;
+			if (!write_all(STDOUT_FILENO, buf, (size_t)n))
+				return false;
 		}
 	}
 }
@@ -475,7 +487,7 @@ int cli_console(int argc, char **argv)
 	};
 	struct hv_client *client;
 	const char *name;
-	bool tty;
+	bool tty, gone;
 	int c, fd, ret;
 
 	opterr = 0;
@@ -505,8 +517,10 @@ int cli_console(int argc, char **argv)
 	if (tty)
 		log_error(NULL, "connected to %s; leave with Ctrl-] q", name);
 	tty = tty && terminal_raw(STDIN_FILENO);
-	console_loop(fd, tty);
+	gone = console_loop(fd, tty);
 	terminal_restore();
+	if (gone && tty)
+		log_error(NULL, "%s has ended, or takes no more of its console", name);
 	close(fd);
 	return 0;
 }

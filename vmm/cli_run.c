@@ -57,6 +57,7 @@ struct run {
 	struct vm vm;
 	struct rundir rundir;
 	bool detach, dry_run;
+	bool console;		/* somebody may look at the serial line */
 	int ready_fd;			/* tells the waiting parent; -1: none */
 	unsigned int disks, nets;	/* given so far, --config's included */
 };
@@ -436,7 +437,7 @@ static int default_cmdline(struct run *run)
 	if (!run->vm.boot->loader->linux_cmdline || config_bool(c, "cmdline_exact"))
 		return 0;
 	n = snprintf(text, sizeof(text), "%s", cmdline);
-	if (!cmdline_has(cmdline, "console=") && strcmp(config_string(c, "console"), "none"))
+	if (!cmdline_has(cmdline, "console=") && run->console)
 		n += snprintf(text + n, sizeof(text) - (size_t)n, "%sconsole=ttyS0",
 			      n ? " " : "");
 	if (*disk && !cmdline_has(cmdline, "root="))
@@ -526,6 +527,7 @@ static int defaults(struct run *run)
 
 	if (default_name(run) || default_macs(run))
 		return EXIT_USAGE;
+	run->console = strcmp(config_string(vm->config, "console"), "none");
 	if (run->detach && !strcmp(config_string(vm->config, "console"), "stdio")) {
 		/* `vmm console` reaches it; there is no terminal to keep. */
 		if (set(run, "--console", "console", "none"))

@@ -109,7 +109,10 @@ int host_info(void)
 	printf("kvm: %s%s%s\n", access("/sys/module/kvm", F_OK) ? "not loaded" : "loaded",
 	       access("/sys/module/kvm_amd", F_OK) ? "" : ", kvm_amd",
 	       access("/sys/module/kvm_intel", F_OK) ? "" : ", kvm_intel");
-	print_line("hv.ko", "/sys/module/hv/version", "");
+	if (access("/sys/module/hv", F_OK))
+		puts("hv.ko: not loaded");
+	else
+		print_line("hv.ko", "/sys/module/hv/version", "");
 
 	ret = hv_open(NULL, &dev);
 	if (!ret)

@@ -46,7 +46,7 @@ ends()
 	equal "$1" "$2" $status
 }
 
-plan 47
+plan 49
 
 "$vmm" run --kernel "$guest" 2>err
 equal "without /dev/hv: status" 1 $?
@@ -135,6 +135,21 @@ clocks()
 first=$(talk c)
 second=$(talk c)
 check "its console answers ($first, $second)" test "${second:-0}" -gt "${first:-0}"
+mkfifo keys
+timeout 60 script -qefc "'$vmm' console ctl" /dev/null <keys >typed 2>&1 &
+script=$!
+exec 3>keys
+n=0
+# What is typed before the terminal is raw is lost.
+until grep -q 'q leaves' typed || [ $((n += 1)) -gt 60 ]; do
+	printf '\035?' >&3
+	sleep 0.5
+done
+check "Ctrl-] ? on a terminal lists the keys" grep -q 'q leaves' typed
+printf '\035q' >&3
+wait $script
+equal "Ctrl-] q leaves" 0 $?
+exec 3>&-
 begin=$(clocks)
 "$vmm" pause ctl
 equal "pause" 0 $?

@@ -205,7 +205,7 @@ static struct json_object *cmd_stop(struct request *req)
 	}
 	if (req->vm->pause_count)
 		return refuse(req, "paused", "a paused guest cannot hear its power button: resume "
-			      "it, or stop it with force");
+			      "it, or use vmm stop --force");
 	v = json_object_object_get(req->args, "restart");
 	vm_set_restart(req->vm, v && json_object_get_boolean(v));
 	platform_power_button(req->vm);
@@ -223,7 +223,7 @@ static struct json_object *cmd_reset(struct request *req)
 static struct json_object *cmd_pause(struct request *req)
 {
 	if (req->vm->pause_count)
-		return refuse(req, "paused", "the guest is paused already");
+		return refuse(req, "paused", "it cannot be paused twice");
 	vm_pause(req->vm, "user");
 	return control_status(req->vm);
 }

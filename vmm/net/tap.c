@@ -157,6 +157,7 @@ int net_tap_open(struct vm *vm, const char *path, struct net_backend **out)
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	int hdr = NET_HDR_LEN, little = 1, err;
 	struct net_backend *be;
+	bool made;
 
 	err = net_tap_check(vm, path);
 	if (err)
@@ -175,6 +176,7 @@ int net_tap_open(struct vm *vm, const char *path, struct net_backend **out)
 		return err;
 	}
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	made = !if_nametoindex(name);
 	err = ioctl(be->fd, TUNSETIFF, &ifr);
 	if (err && errno == EINVAL) {
 		/* A persistent one may have been made with several queues. */
@@ -191,6 +193,9 @@ int net_tap_open(struct vm *vm, const char *path, struct net_backend **out)
 	ioctl(be->fd, TUNSETVNETLE, &little);
 	snprintf(be->detail, sizeof(be->detail), "%s", name);
 	be->features = tap_features(be->fd);
+	if (made)
+		log_info(vm, "there was no interface %s: it is made for this run, and on no bridge "
+			 "yet", name);
 	tap_up(vm, name);
 	*out = be;
 	return 0;
