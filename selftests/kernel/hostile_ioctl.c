@@ -161,7 +161,7 @@ static bool documented(int op, int err)
 			return true;
 	switch (op) {
 	case OP_CREATE_VM:
-		return err == EOPNOTSUPP;
+		return err == EOPNOTSUPP || err == EBADF;
 	case OP_GET_CPUID:
 		return err == E2BIG;
 	case OP_SET_CPUID:
