@@ -2,7 +2,7 @@
 #
 # A session with virsh, for a real guest and for one without a vmm alike. The guest is one that
 # powers off when its power button is pressed. transcript XML DISK runs transcript_cases cases.
-transcript_cases=75
+transcript_cases=78
 
 # t STATUS PATTERN ARG...: what virsh ARG... ends with, and what it must say.
 t()
