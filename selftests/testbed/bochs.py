@@ -252,9 +252,10 @@ def make_iso(tmp, kernel, cpio, cmdline):
 class Relay(threading.Thread):
     """Bytes between the serial port and hvhost, until the machine is gone or has given up."""
 
-    def __init__(self, process, master, sock, log):
+    def __init__(self, process, master, sock, log, end):
         super().__init__(daemon=True)
         self.process, self.master, self.sock, self.log = process, master, sock, log
+        self.end = end          # what the kernel says when the machine goes
         self.seen, self.over = 0, 0
 
     def ended(self):
@@ -266,7 +267,7 @@ class Relay(threading.Thread):
                 self.seen = max(self.seen, f.tell())
         except OSError:
             return False
-        if re.search(rb'reboot: |Kernel panic - not syncing|Rebooting in ', data):
+        if re.search(self.end, data):
             self.over += 1
         return self.over > 0
 
@@ -327,5 +328,8 @@ def start(args, tmp, paths, cpio, log, cmdline, tree, cache):
                                 '-rc', script], stdin=subprocess.DEVNULL, stdout=out,
                                stderr=errors, start_new_session=True, env=env)
     ours, theirs = socket.socketpair()
-    Relay(process, master, theirs, log).start()
+    end = rb'reboot: |sysrq: Resetting|Rebooting in '
+    if 'crashkernel=' not in cmdline:
+        end += rb'|Kernel panic - not syncing'
+    Relay(process, master, theirs, log, end).start()
     return process, ours
