@@ -198,6 +198,8 @@ static void *storm(void *arg)
 			hv_vcpu_kick(t.vcpu[0]);
 	}
 	atomic_store(&running, 9);
+	/* The run may have begun between the last one and that. */
+	hv_vcpu_kick(t.vcpu[0]);
 	return NULL;
 }
 
