@@ -53,6 +53,22 @@ GUEST_CODE(tpr,
 GUEST_CODE(spin, "sti\n 1: pause\n cmpl $0, 0x30000\n je 1b\n out %al, $0x10\n hlt\n");
 GUEST_CODE(bad_stack, "mov $0x8000000000000000, %rsp\n ud2\n");
 
+/* Bochs' AMD CPU has faults of its own (Documentation/testing.rst); what they spoil is skipped. */
+static void check_or(bool good, const char *what, const char *fault)
+{
+	if (!good && t.bochs_svm)
+		ktap_skip(what, fault);
+	else
+		ktap_check(good, "%s", what);
+}
+
+#define NO_CR2		"Bochs does not load CR2 at VMRUN"
+#define NO_NEXT_RIP	"Bochs injects software interrupts without the next RIP"
+#define STALE_INFO	"Bochs does not tell of INT n in EXITINTINFO"
+#define OPEN_WINDOW	"Bochs does not look at V_IRQ when a guest is entered with IF set"
+#define NO_DR6		"Bochs does not set DR6 when #DB exits"
+#define STRAY_TRAP	"Bochs gives the host the trap of an instruction that exits"
+
 static void from_outside(void)
 {
 	struct hv_control *c = hv_vcpu_control(t.vcpu[0]);
@@ -65,10 +81,12 @@ static void from_outside(void)
 
 	eg_load(nops, nops_end);
 	eg_pend_exception(14, HV_EXC_PENDING | HV_EXC_ERROR_CODE | HV_EXC_PAYLOAD, 6, 0xabc123);
-	ktap_check(eg_run() && eg_count() == 1 && eg_is(0, 14, 0) && eg_log(0)->error == 6 &&
-		   eg_log(0)->cr2 == 0xabc123, "#PF with CR2");
+	check_or(eg_run() && eg_count() == 1 && eg_is(0, 14, 0) && eg_log(0)->error == 6 &&
+		 eg_log(0)->cr2 == 0xabc123, "#PF with CR2", NO_CR2);
 	hv_vcpu_get_state(t.vcpu[0], HV_GROUP(HV_GROUP_CONTROL));
-	ktap_check(c->cr2 == 0xabc123, "CR2 is in the control group");
+	check_or(c->cr2 == 0xabc123, "CR2 is in the control group", NO_CR2);
+	c->cr2 = 0xabc123;
+	hv_vcpu_set_state(t.vcpu[0], HV_GROUP(HV_GROUP_CONTROL));
 
 	/* Not yet delivered: CR2 is unchanged, and the event is in the state. */
 	eg_load(nops, nops_end);
@@ -79,7 +97,7 @@ static void from_outside(void)
 		   (HV_EXC_PENDING | HV_EXC_ERROR_CODE | HV_EXC_PAYLOAD) &&
 		   hv_vcpu_events(t.vcpu[0])->exc_payload == 0xdef000,
 		   "a pending #PF has not touched CR2 yet");
-	ktap_check(eg_run() && eg_log(0)->cr2 == 0xdef000, "and does when it is taken");
+	check_or(eg_run() && eg_log(0)->cr2 == 0xdef000, "and does when it is taken", NO_CR2);
 
 	eg_load(nops, nops_end);
 	eg_pend_exception(1, HV_EXC_PENDING | HV_EXC_PAYLOAD, 0, 0x4000);
@@ -115,8 +133,8 @@ static void soft(void)
 	e->int_vector = 0x66;
 	e->int_length = 2;
 	hv_vcpu_mark_dirty(t.vcpu[0], HV_GROUP(HV_GROUP_EVENTS));
-	ktap_check(eg_run() && eg_count() == 1 && eg_is(0, 0x66, 2),
-		   "a software interrupt from outside returns behind its instruction");
+	check_or(eg_run() && eg_count() == 1 && eg_is(0, 0x66, 2),
+		 "a software interrupt from outside returns behind its instruction", NO_NEXT_RIP);
 
 	eg_load(nops, nops_end);
 	eg_fresh_stack(0x66, 1);
@@ -125,8 +143,8 @@ static void soft(void)
 	e->int_vector = 0x66;
 	e->int_length = 2;
 	hv_vcpu_mark_dirty(t.vcpu[0], HV_GROUP(HV_GROUP_EVENTS));
-	ktap_check(eg_run() && eg_count() == 1 && eg_is(0, 0x66, 2),
-		   "the same when its stack faults in the second stage");
+	check_or(eg_run() && eg_count() == 1 && eg_is(0, 0x66, 2),
+		 "the same when its stack faults in the second stage", NO_NEXT_RIP);
 }
 
 /* Each kind of event onto a stack that is not there. */
@@ -140,14 +158,14 @@ static void delivery_faults(void)
 	eg_load(intn, intn_end);
 	eg_fresh_stack(0x55, 1);
 	eg_fresh_stack(3, 2);
-	ktap_check(eg_run() && eg_count() == 2 && eg_is(0, 0x55, 2) && eg_is(1, 3, 3),
-		   "INT n and INT3 onto missing stacks, once each");
+	check_or(eg_run() && eg_count() == 2 && eg_is(0, 0x55, 2) && eg_is(1, 3, 3),
+		 "INT n and INT3 onto missing stacks, once each", STALE_INFO);
 
 	eg_load(nops, nops_end);
 	eg_fresh_stack(14, 1);
 	eg_pend_exception(14, HV_EXC_PENDING | HV_EXC_ERROR_CODE | HV_EXC_PAYLOAD, 7, 0x777000);
-	ktap_check(eg_run() && eg_count() == 1 && eg_is(0, 14, 0) && eg_log(0)->error == 7 &&
-		   eg_log(0)->cr2 == 0x777000, "#PF onto a missing stack keeps error code and CR2");
+	check_or(eg_run() && eg_count() == 1 && eg_is(0, 14, 0) && eg_log(0)->error == 7 &&
+		 eg_log(0)->cr2 == 0x777000, "#PF onto a missing stack keeps error code and CR2", NO_CR2);
 
 	eg_load(sti_nop, sti_nop_end);
 	eg_fresh_stack(0x44, 1);
@@ -240,7 +258,7 @@ static void interrupts(void)
 	if (eg_count() == 1 && eg_log(0)->rip == TVM_CODE)
 		ktap_skip("a shadow set from outside holds", "this CPU ignores the VMCB's shadow");
 	else
-		ktap_check(eg_is(0, 0x44, 1), "a shadow set from outside holds");
+		check_or(eg_is(0, 0x44, 1), "a shadow set from outside holds", OPEN_WINDOW);
 	eg_apic(0xb0, 0);
 
 	/* Class 4 interrupt, CR8 5: waits for CR8 3. */
@@ -355,12 +373,18 @@ static void nmis(void)
 	ktap_check(eg_run(), "and the guest goes on");
 }
 
-static void debugging(void)
+static void stepping_through(void)
 {
 	static const uint8_t rips[] = { 10, 12, 14, 15, 17, 18 };
 	struct hv_run *run = t.vcpu[0]->run;
 	unsigned int i, good = 0;
 
+	if (t.bochs_svm) {
+		/* The trap would kill the host: it comes before its TR and GS are back. */
+		ktap_skip("stepping reaches the IN", STRAY_TRAP);
+		ktap_skip("#DB with BS after each instruction, emulated ones too", STRAY_TRAP);
+		return;
+	}
 	eg_load(stepping, stepping_end);
 	eg_stop(TVM_CODE + 18);
 	testvm_expect(&t, 0, HV_EXIT_IO);
@@ -371,6 +395,11 @@ static void debugging(void)
 		good += eg_is(i, 1, rips[i]) && (eg_log(i)->dr6 & 0x4000);
 	ktap_check(good == sizeof(rips) && eg_count() == good,
 		   "#DB with BS after each instruction, emulated ones too: %u of %u", good, eg_count());
+}
+
+static void debugging(void)
+{
+	stepping_through();
 
 	eg_load(breakpoints, breakpoints_end);
 	/* The handler skips the NOP at the first one, or it would be taken again. */
@@ -379,8 +408,8 @@ static void debugging(void)
 	if (!eg_count())
 		ktap_skip("hardware breakpoints trap", "this CPU does not arm them on VMRUN");
 	else
-		ktap_check(eg_count() == 2 && eg_is(0, 1, BREAK_AT) && eg_log(0)->dr6 & 1 &&
-			   eg_is(1, 1, WATCH_AT) && eg_log(1)->dr6 & 2, "hardware breakpoints trap");
+		check_or(eg_count() == 2 && eg_is(0, 1, BREAK_AT) && eg_log(0)->dr6 & 1 &&
+			 eg_is(1, 1, WATCH_AT) && eg_log(1)->dr6 & 2, "hardware breakpoints trap", NO_DR6);
 }
 
 static void from_other_thread(void)

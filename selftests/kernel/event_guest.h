@@ -131,6 +131,7 @@ static inline struct hv_regs *eg_load(const uint8_t *start, const uint8_t *end)
 	memset(e, 0, sizeof(*e));
 	if (hv_vcpu_set_state(v, HV_GROUP(HV_GROUP_EVENTS)))
 		ktap_bail("cannot set events");
+	hv_vcpu_regs(v)->rflags = 2;
 	hv_vcpu_mark_dirty(v, HV_GROUP(HV_GROUP_REGS));
 	return hv_vcpu_regs(v);
 }

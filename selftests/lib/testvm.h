@@ -29,6 +29,7 @@ struct testvm {
 	struct hv_dev *dev;
 	struct hv_vm *vm;
 	struct hv_info info;
+	int bochs_svm;			/* faults of its own: Documentation/testing.rst */
 	uint8_t *mem;			/* [0, size) of the guest */
 	uint64_t size;
 	uint32_t nvcpus;
@@ -46,10 +47,13 @@ void testvm_destroy(struct testvm *t);		/* also closes the device and frees memo
 /* Copy code to guest memory; GUEST_CODE() below makes symbols for it. */
 void testvm_code(struct testvm *t, uint64_t gpa, const void *start, const void *end);
 
-/* Put a vCPU into a mode, ready to run at @rip; runnable even if it is an AP. */
+/*
+ * Put a vCPU into a mode, ready to run at @rip; runnable even if it is an AP.  Interrupts are off,
+ * except where @bochs_svm: a guest that spins so would have the host for itself.
+ */
 void testvm_real(struct testvm *t, uint32_t vcpu, uint16_t cs, uint16_t ip);
 void testvm_prot32(struct testvm *t, uint32_t vcpu, uint32_t eip);	/* flat, no paging */
-void testvm_long(struct testvm *t, uint32_t vcpu, uint64_t rip);	/* CPL 0, interrupts off */
+void testvm_long(struct testvm *t, uint32_t vcpu, uint64_t rip);	/* CPL 0 */
 
 /* 64-bit interrupt gate; @ist 0..7. */
 void testvm_gate(struct testvm *t, uint8_t vector, uint64_t handler, int ist);
