@@ -3,7 +3,7 @@
  * Contract 12, the other side: an owner of a guest hands the module random state and random code.
  * Each set is refused or taken; each run ends, by an exit or by a kick; the host never notices,
  * which its log shows.  HV_SEED repeats a run; HV_FIRST and HV_ROUNDS say
- * which rounds of it.
+ * which rounds of it.  With HV_SECONDS it goes on for as long.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -256,6 +256,7 @@ int main(void)
 {
 	const char *env = getenv("HV_ROUNDS");
 	unsigned int rounds = env ? atoi(env) : 1500, first, i;
+	time_t end = time(NULL);
 	uint64_t base;
 	pthread_t thread;
 	bool good = true;
@@ -265,6 +266,8 @@ int main(void)
 	base = env ? strtoull(env, NULL, 0) : (uint64_t)time(NULL) * 0x9e3779b97f4a7c15ULL;
 	env = getenv("HV_FIRST");
 	first = env ? atoi(env) : 0;
+	env = getenv("HV_SECONDS");
+	end += env ? atoi(env) : 0;
 	ktap_plan(4);
 	ktap_note("HV_SEED=%#llx HV_FIRST=%u HV_ROUNDS=%u", (unsigned long long)base, first,
 		  rounds);
@@ -274,8 +277,8 @@ int main(void)
 	remember();
 	if (pthread_create(&thread, NULL, kicker, NULL))
 		ktap_bail("no thread");
-	for (i = first; good && i < first + rounds; i++) {
-		if (rounds < 100 || i % 100 == 0)
+	for (i = first; good && (i < first + rounds || time(NULL) < end); i++) {
+		if (rounds < 100 || i % (i < 1000 ? 100 : 10000) == 0)
 			ktap_note("round %u", i);
 		/* Each round of its own: kicks come when they come. */
 		seed = base + i * 0x9e3779b97f4a7c15ULL;
