@@ -402,8 +402,8 @@ u32 hv_cpuid_signature(struct hv_vm *vm)
 	return reg(vm->cpuid, 1, 0, EAX);
 }
 
-/* Size of the XSAVE area for the components in @xcr0 (SDM vol. 1 13.2). */
-static u32 xsave_size(const struct hv_cpuid_table *t, u64 xcr0)
+/* Size of the XSAVE area for the components in @xcr0 (SDM vol. 1 13.2, 13.4.3). */
+static u32 xsave_size(const struct hv_cpuid_table *t, u64 xcr0, bool compacted)
 {
 	u32 size = 576, i;
 
@@ -413,7 +413,9 @@ static u32 xsave_size(const struct hv_cpuid_table *t, u64 xcr0)
 		if (!(xcr0 & BIT_ULL(i)))
 			continue;
 		e = hv_cpuid_find(t, 0xd, i);
-		if (e)
+		if (e && compacted)
+			size = (e->ecx & F(1) ? ALIGN(size, 64) : size) + e->eax;
+		else if (e)
 			size = max(size, e->ebx + e->eax);
 	}
 	return size;
@@ -456,8 +458,10 @@ void hv_cpuid(struct hv_vcpu *v, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
 		break;
 	case 0xd:
 		hv_fpu_sync_xcr0(v);
-		if (subleaf < 2)
-			*ebx = xsave_size(t, v->xcr0);
+		if (subleaf == 0)
+			*ebx = xsave_size(t, v->xcr0, false);
+		else if (subleaf == 1)	/* with XSAVEC */
+			*ebx = *eax & F(1) ? xsave_size(t, v->xcr0, true) : 0;
 		break;
 	case 0x80000001:
 		if (!(v->apic_base & MSR_IA32_APICBASE_ENABLE))

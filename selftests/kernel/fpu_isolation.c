@@ -53,6 +53,14 @@ GUEST_CODE(pkru_code,
 	"xor %ecx, %ecx\n .byte 0x0f, 0x01, 0xee\n mov %eax, %ebx\n"
 	"out %al, $0x10\n hlt\n");
 
+/* XCR0 from ESI; the two sizes of CPUID to R8 and R10, what XSAVE can do to R9. */
+GUEST_CODE(sizes_code,
+	"mov %cr4, %rax\n or $0x40000, %eax\n mov %rax, %cr4\n"
+	"xor %ecx, %ecx\n mov %esi, %eax\n xor %edx, %edx\n xsetbv\n"
+	"mov $0xd, %eax\n xor %ecx, %ecx\n cpuid\n mov %rbx, %r8\n"
+	"mov $0xd, %eax\n mov $1, %ecx\n cpuid\n mov %rax, %r9\n mov %rbx, %r10\n"
+	"out %al, $0x10\n hlt\n");
+
 static struct testvm a, b;
 static bool avx, pku;
 
@@ -281,6 +289,43 @@ static void keys(void)
 		   (unsigned long long)hv_vcpu_regs(a.vcpu[0])->gpr[HV_RBX]);
 }
 
+/* A kernel compares these to its own sum, and does without XSAVE if they differ. SDM vol. 1 13.4.3. */
+static void sizes(void)
+{
+	struct hv_cpuid_entry table[256];
+	uint32_t n = 256, i, size = 576, compacted = 576;
+	struct hv_regs *r;
+
+	if (!a.info.xcr0) {
+		ktap_skip("the size of the XSAVE area", "no XSAVE");
+		ktap_skip("the size of a compacted one", "no XSAVE");
+		return;
+	}
+	if (hv_get_cpuid(a.dev, table, &n))
+		ktap_bail("no CPUID");
+	for (i = 0; i < n; i++) {	/* sorted: components in order */
+		if (table[i].leaf != 0xd || table[i].subleaf < 2)
+			continue;
+		if (size < table[i].ebx + table[i].eax)
+			size = table[i].ebx + table[i].eax;
+		if (table[i].ecx & 2)
+			compacted = (compacted + 63) & ~63;
+		compacted += table[i].eax;
+	}
+	testvm_code(&a, TVM_CODE, sizes_code, sizes_code_end);
+	testvm_long(&a, 0, TVM_CODE);
+	hv_vcpu_regs(a.vcpu[0])->gpr[HV_RSI] = a.info.xcr0;
+	hv_vcpu_mark_dirty(a.vcpu[0], HV_GROUP(HV_GROUP_REGS));
+	testvm_expect(&a, 0, HV_EXIT_IO);
+	r = hv_vcpu_regs(a.vcpu[0]);
+	ktap_check(r->gpr[HV_R8] == size, "the size of the XSAVE area is %llu: %u",
+		   (unsigned long long)r->gpr[HV_R8], size);
+	if (!(r->gpr[HV_R9] & 2))
+		compacted = 0;
+	ktap_check(r->gpr[HV_R10] == compacted, "the size of a compacted one is %llu: %u",
+		   (unsigned long long)r->gpr[HV_R10], compacted);
+}
+
 int main(void)
 {
 	uint32_t eax, ebx, ecx = 0, edx;
@@ -294,13 +339,14 @@ int main(void)
 	avx = (ecx & bit_OSXSAVE) && (ecx & bit_AVX) && (a.info.xcr0 & 4);
 	__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
 	pku = (ecx & 0x10) && (a.info.xcr0 & 0x200);
-	ktap_plan(19);
+	ktap_plan(21);
 	ktap_note("AVX %d, protection keys %d, image of %u bytes", avx, pku, a.info.xsave_size);
 	two_guests();
 	state_group();
 	refused();
 	fresh();
 	keys();
+	sizes();
 	testvm_destroy(&a);
 	testvm_destroy(&b);
 	return ktap_finish();
