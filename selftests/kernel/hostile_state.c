@@ -132,6 +132,9 @@ static uint64_t spoil(void)
 		else if (n == 3)
 			s->seg[i].selector = rnd();
 	}
+	/* It dies of a push where real mode loads SS over one that was unusable and not for writing. */
+	if (t.bochs_vmx && (s->seg[HV_SS].attr & HV_SEG_UNUSABLE || !(s->seg[HV_SS].attr & HV_SEG_P)))
+		s->seg[HV_SS].attr |= 2;
 	if (one_in(4))
 		s->gdtr.base = number();
 	if (one_in(4))

@@ -46,6 +46,7 @@ void testvm_open(struct testvm *t)
 	}
 	TRY(hv_get_info(t->dev, &t->info));
 	t->bochs_svm = t->info.vendor == HV_VENDOR_SVM && on_bochs();
+	t->bochs_vmx = t->info.vendor == HV_VENDOR_VMX && on_bochs();
 }
 
 void testvm_create_on(struct testvm *t, void *mem, uint64_t size, uint32_t nvcpus)

@@ -29,7 +29,7 @@ struct testvm {
 	struct hv_dev *dev;
 	struct hv_vm *vm;
 	struct hv_info info;
-	int bochs_svm;			/* faults of its own: Documentation/testing.rst */
+	int bochs_svm, bochs_vmx;	/* faults of their own: Documentation/testing.rst */
 	uint8_t *mem;			/* [0, size) of the guest */
 	uint64_t size;
 	uint32_t nvcpus;
