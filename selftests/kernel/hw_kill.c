@@ -3,13 +3,15 @@
  * A process with a guest is killed at random moments, of its making and of its running: nothing of
  * it is left.
  *
- *	hw_kill [TIMES]		40
+ *	hw_kill [TIMES [COMMAND...]]	40 times; COMMAND runs a guest, else the test does
  *
  * Ends by unloading the module, whose own counts tell in the kernel log what it has lost.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -72,37 +74,97 @@ static void __attribute__((noreturn)) victim(void)
 	}
 }
 
+static pid_t start(char **command)
+{
+	int null = open("/dev/null", O_RDWR);
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		ktap_bail("fork: %s", strerror(errno));
+	if (pid) {
+		close(null);
+		return pid;
+	}
+	if (!*command)
+		victim();
+	dup2(null, 0);
+	dup2(null, 1);
+	execv(*command, command);
+	_exit(127);
+}
+
+static bool killed(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	if (waitpid(pid, &status, 0) != pid)
+		ktap_bail("waitpid: %s", strerror(errno));
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+static struct hv_info look(struct hv_dev *dev)
+{
+	struct hv_info info;
+	int err = hv_get_info(dev, &info);
+
+	if (err)
+		ktap_bail("cannot look at the module: %s", strerror(-err));
+	return info;
+}
+
+static unsigned int us_since(const struct timespec *from)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - from->tv_sec) * 1000000 + (now.tv_nsec - from->tv_nsec) / 1000;
+}
+
 int main(int argc, char **argv)
 {
-	unsigned int times = argc > 1 ? atoi(argv[1]) : 40, i, seed = time(NULL), killed = 0;
+	unsigned int times = argc > 1 ? atoi(argv[1]) : 40, i, seed = time(NULL), n = 0, guests = 0, span;
+	char **command = argv + (argc > 2 ? 2 : argc);
+	struct timespec from;
 	struct hv_info info;
 	struct hv_dev *dev;
-	int status, err;
 	pid_t pid;
+	int err;
 
 	testvm_open(&t);
 	hv_close(t.dev);
-	ktap_plan(4);
-	ktap_note("seed %u", seed);
+	err = hv_open(NULL, &dev);
+	if (err)
+		ktap_bail("hv_open: %s", strerror(-err));
+	ktap_plan(5);
+
+	/* How long it takes to have a guest; the first time it is read in. */
+	for (i = 0; i < 2; i++) {
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		pid = start(command);
+		while (!look(dev).vcpus) {
+			if (waitpid(pid, NULL, WNOHANG))
+				ktap_bail("it ended before it had a guest");
+			usleep(100);
+		}
+		span = us_since(&from) * 3 + 1000;
+		killed(pid);
+	}
+
+	ktap_note("seed %u, within %u us", seed, span);
 	srand(seed);
 	for (i = 0; i < times; i++) {
-		fflush(stdout);
-		pid = fork();
-		if (pid < 0)
-			ktap_bail("fork: %s", strerror(errno));
-		if (!pid)
-			victim();
+		pid = start(command);
 		/* Half of them while it is still being made. */
-		usleep(rand() % (i & 1 ? 40000 : 8000));
-		kill(pid, SIGKILL);
-		if (waitpid(pid, &status, 0) != pid)
-			ktap_bail("waitpid: %s", strerror(errno));
-		killed += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+		usleep(rand() % (i & 1 ? span : span / 3));
+		guests += look(dev).vcpus > 0;
+		n += killed(pid);
 	}
-	ktap_check(killed == times, "%u processes with guests were killed", killed);
-	err = hv_open(NULL, &dev);
-	if (err || hv_get_info(dev, &info))
-		ktap_bail("cannot look at the module: %d", err);
+	ktap_check(n == times, "%u processes were killed", n);
+	ktap_check(guests && guests < times, "of %u, the guest had a vCPU", guests);
+	info = look(dev);
 	ktap_check(!info.vms && !info.vcpus, "no VM and no vCPU of theirs is left: %u, %u", info.vms,
 		   info.vcpus);
 	hv_close(dev);
