@@ -220,6 +220,8 @@ jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check-names: setup
 	@$(if $(TEST),BUILD=$(BUILD) selftests/run --list $(TEST) >/dev/null)
+	@for k in $(KERNELS); do case " $$($(kernels) --list) " in *" $$k "*) ;; \
+	*) echo "KERNELS: no kernel $$k; $(kernels) --list names them" >&2; exit 2 ;; esac; done
 
 check-build: setup check-names
 	$(if $(filter sanitizer,$(CHECK_KERNELS)),@selftests/testbed/sanitizer-kernel)
