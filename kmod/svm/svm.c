@@ -244,6 +244,7 @@ void svm_vcpu_load(struct hv_vcpu *v, int cpu)
 {
 	struct svm_vcpu *sv = to_svm(v);
 	struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
+	u64 ctl;
 
 	sv->cpu = c;
 	if (sv->last_cpu != cpu) {
@@ -257,14 +258,28 @@ void svm_vcpu_load(struct hv_vcpu *v, int cpu)
 		sv->tsc_aux = sv->host_tsc_aux;
 		svm_load_tsc_aux(sv, v->msrs.tsc_aux);
 	}
+	/* DEBUGCTL is the host's in the guest as well: from Zen 5 on it has user space's bus locks
+	 * trap, which the guest has no idea of.  The kernel itself never does. */
+	sv->bus_lock_trap = 0;
+	if (boot_cpu_has(X86_FEATURE_BUS_LOCK_DETECT)) {
+		rdmsrl(MSR_IA32_DEBUGCTLMSR, ctl);
+		sv->bus_lock_trap = ctl & DEBUGCTLMSR_BUS_LOCK_DETECT;
+		if (sv->bus_lock_trap)
+			wrmsrl(MSR_IA32_DEBUGCTLMSR, ctl & ~DEBUGCTLMSR_BUS_LOCK_DETECT);
+	}
 }
 
 void svm_vcpu_put(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
+	u64 ctl;
 
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
 		svm_load_tsc_aux(sv, sv->host_tsc_aux);
+	if (unlikely(sv->bus_lock_trap)) {	/* perf may have changed the rest meanwhile */
+		rdmsrl(MSR_IA32_DEBUGCTLMSR, ctl);
+		wrmsrl(MSR_IA32_DEBUGCTLMSR, ctl | sv->bus_lock_trap);
+	}
 	/* DR6 is the one debug register that the exit leaves to us. */
 	if (unlikely(v->debug.dr6 != DR6_RESERVED))
 		asm volatile("mov %0, %%db6" :: "r" ((unsigned long)DR6_RESERVED));

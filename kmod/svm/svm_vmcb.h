@@ -167,6 +167,7 @@ struct svm_vcpu {
 	u64 asid_gen;
 
 	u64 host_tsc_aux, tsc_aux;	/* found at load; in the register now */
+	u64 bus_lock_trap;		/* DEBUGCTL's bit, if the host has it set */
 	u32 injected;			/* event_inj of the entry under way */
 	u8 soft_length;			/* RIP was moved over a soft interrupt by this */
 	u8 tpr;				/* V_TPR as last synchronised with the APIC */

@@ -449,6 +449,31 @@ void vmx_load_lazy(struct vmx_vcpu *vx)
 }
 
 /*
+ * Where the host has the CPU trap locked accesses that cross cache lines, guests get its #AC too,
+ * with no idea of it.  TEST_CTRL has one bit for host and guest: it is off while a vCPU is loaded
+ * that has met it once.
+ */
+static void pass_split_locks(struct vmx_vcpu *vx)
+{
+	rdmsrl(MSR_TEST_CTRL, vx->test_ctrl);
+	wrmsrl(MSR_TEST_CTRL, vx->test_ctrl & ~(u64)MSR_TEST_CTRL_SPLIT_LOCK_DETECT);
+}
+
+bool vmx_split_lock(struct vmx_vcpu *vx)
+{
+	struct hv_vcpu *v = &vx->v;
+
+	if (vx->split_locks || !boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT))
+		return false;
+	/* The guest's own alignment check? */
+	if ((v->cr0 & X86_CR0_AM) && (v->regs.rflags & X86_EFLAGS_AC) && vmx_get_cpl(v) == 3)
+		return false;
+	vx->split_locks = true;
+	pass_split_locks(vx);
+	return true;
+}
+
+/*
  * The kernel does not use what is replaced here before the put, which comes ahead
  * of its own saving at a context switch and of the way to user space.
  */
@@ -504,6 +529,8 @@ void vmx_vcpu_load(struct hv_vcpu *v, int cpu)
 		vx->loaded[i] = vx->lazy[i];
 	}
 	vmx_load_lazy(vx);
+	if (unlikely(vx->split_locks))
+		pass_split_locks(vx);
 }
 
 void vmx_vcpu_put(struct hv_vcpu *v)
@@ -513,6 +540,8 @@ void vmx_vcpu_put(struct hv_vcpu *v)
 
 	for (i = 0; i < lazy_count(); i++)
 		write_lazy(vx, i, vx->lazy[i]);
+	if (unlikely(vx->split_locks))
+		wrmsrl(MSR_TEST_CTRL, vx->test_ctrl);
 	rdmsrl(MSR_KERNEL_GS_BASE, v->msrs.kernel_gs_base);
 	if (vx->section) {
 		/* The exit has left null selectors, and limits of its own. */

@@ -71,7 +71,8 @@ static int exit_exception(struct hv_vcpu *v)
 		hv_queue_db(v, vx->qual & DB_QUAL);
 		return HV_ENTER;
 	case X86_TRAP_AC:
-		hv_queue_exception(v, X86_TRAP_AC);
+		if (!vmx_split_lock(vx))
+			hv_queue_exception(v, X86_TRAP_AC);
 		return HV_ENTER;
 	case X86_TRAP_MC:
 		return HV_LOOP;		/* the same */

@@ -146,6 +146,8 @@ struct vmx_vcpu {
 	u16 ds, es, fs, gs, ldt;
 	u64 cr3, cr4, debugctl;
 	u64 loaded[VMX_LAZY];		/* in the registers now */
+	u64 test_ctrl;			/* the host's, if @split_locks */
+	bool split_locks;		/* it has taken the host's trap for them, and does no more */
 };
 
 static inline struct vmx_vcpu *to_vmx(struct hv_vcpu *v)
@@ -168,6 +170,7 @@ struct vmx_caps {
 extern struct vmx_caps vmx;
 void vmx_take_log(struct vmx_vcpu *vx);		/* section: what the CPU has logged */
 void vmx_load_lazy(struct vmx_vcpu *vx);	/* guest's values into the registers; loaded */
+bool vmx_split_lock(struct vmx_vcpu *vx);	/* section: an #AC was the host's trap, now off */
 
 /* vmx_vmcs.c */
 void vmx_vmcs_init(struct vmx_vcpu *vx);
