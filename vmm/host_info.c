@@ -29,7 +29,8 @@ static const struct bit_name mitigations[] = {
 	{ HV_MIT_IBPB, "ibpb" }, { HV_MIT_VERW, "verw" },
 	{ HV_MIT_UNTRAIN_RET, "untrain-ret" }, { HV_MIT_CLEAR_GPR, "clear-gpr" },
 	{ HV_MIT_L1D_FLUSH, "l1d-flush" }, { HV_MIT_BHB, "bhb" }, { HV_MIT_VMSCAPE, "vmscape" },
-	{ HV_MIT_NX_LARGE, "nx-large" },
+	{ HV_MIT_NX_LARGE, "nx-large" }, { HV_MIT_BP_REDUCE, "bp-spec-reduce" },
+	{ HV_MIT_DIV0, "div0" },
 	{ 0, NULL },
 };
 

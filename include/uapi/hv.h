@@ -407,6 +407,8 @@ struct hv_info {
 #define HV_MIT_BHB		(1ULL << 7)
 #define HV_MIT_VMSCAPE		(1ULL << 8)
 #define HV_MIT_NX_LARGE		(1ULL << 9)	/* large leaves are not executable */
+#define HV_MIT_BP_REDUCE	(1ULL << 10)	/* BP_CFG.BpSpecReduce while there are guests (AMD, SRSO) */
+#define HV_MIT_DIV0		(1ULL << 11)	/* a division before entry (Zen 1) */
 
 #define HV_HW_NRIPS		(1ULL << 0)
 #define HV_HW_DECODE_ASSIST	(1ULL << 1)

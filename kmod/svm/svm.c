@@ -20,7 +20,7 @@ bool svm_nrips, svm_decode, svm_flush_by_asid, svm_clean, svm_v_spec_ctrl;
 u64 svm_iopm_pa, svm_msrpm_pa, svm_host_cr4_mce;
 
 static void *svm_iopm, *svm_msrpm;
-static bool svm_tcg;
+static bool svm_tcg, svm_div0;
 static u32 svm_asids;
 
 /* ---- what this CPU can do ---- */
@@ -105,6 +105,7 @@ int svm_setup(void)
 		return -ENODEV;
 	svm_host_cr4_mce = native_read_cr4() & X86_CR4_MCE;
 	svm_tcg = host_is_tcg();
+	svm_div0 = hv_mitigation(boot_cpu_has_bug(X86_BUG_DIV0));
 
 	/* The encryption bit is part of an entry, not of the address (contract 11). */
 	hv_svm_ops.pte_addr_mask = GENMASK_ULL(51, PAGE_SHIFT) & ~sme_me_mask;
@@ -136,6 +137,16 @@ out:
 	return -ENOMEM;
 }
 
+/* SRSO where the kernel leaves it to whoever runs guests: Zen 5, from 6.12 on. */
+static bool svm_reduces_bp(void)
+{
+#ifdef X86_FEATURE_SRSO_BP_SPEC_REDUCE
+	return hv_mitigate && boot_cpu_has(X86_FEATURE_SRSO_BP_SPEC_REDUCE);
+#else
+	return false;
+#endif
+}
+
 void svm_info(struct hv_info *info)
 {
 	info->npt_levels = native_read_cr4() & X86_CR4_LA57 ? 5 : 4;
@@ -154,9 +165,25 @@ void svm_info(struct hv_info *info)
 	if (boot_cpu_has(X86_FEATURE_SRSO_ALIAS))
 		info->mitigations |= HV_MIT_UNTRAIN_RET;
 #endif
+	if (svm_reduces_bp())
+		info->mitigations |= HV_MIT_BP_REDUCE;
+	if (svm_div0)
+		info->mitigations |= HV_MIT_DIV0;
 }
 
 /* ---- on and off; on the CPU, interrupts off ---- */
+
+#define BP_SPEC_REDUCE	BIT_ULL(4)
+
+static void svm_reduce_bp(bool on)
+{
+	u64 cfg;
+
+	if (!svm_reduces_bp())
+		return;
+	rdmsrl(MSR_ZEN4_BP_CFG, cfg);
+	wrmsrl(MSR_ZEN4_BP_CFG, on ? cfg | BP_SPEC_REDUCE : cfg & ~BP_SPEC_REDUCE);
+}
 
 int svm_cpu_enable(void)
 {
@@ -178,6 +205,7 @@ int svm_cpu_enable(void)
 	 * generation, which begins with a full flush. */
 	c->asid_gen++;
 	c->next_asid = c->max_asid + 1;
+	svm_reduce_bp(true);
 	c->on = true;
 	return 0;
 }
@@ -194,6 +222,7 @@ void svm_cpu_disable(void)
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
 	rdmsrl(MSR_EFER, efer);
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
+	svm_reduce_bp(false);
 }
 
 bool svm_cpu_in_use(void)
@@ -333,6 +362,7 @@ void svm_enter(struct hv_vcpu *v)
 	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
 	u64 spec_ctrl = v->msrs.spec_ctrl & hv_spec_ctrl_mask;
 	u8 tpr = hv_lapic_get_cr8(v);
+	u32 quotient = 0, remainder = 0;
 	struct hv_host_debug debug;
 	unsigned long ret;
 
@@ -359,6 +389,10 @@ void svm_enter(struct hv_vcpu *v)
 			hv_send_reschedule(smp_processor_id());
 		}
 	}
+
+	/* A division by zero in the guest could speculate with the quotient of ours: Zen 1. */
+	if (unlikely(svm_div0))
+		asm volatile("div %2" : "+a" (quotient), "+d" (remainder) : "r" (1u) : "cc");
 
 	/* DR6 and DR7 are in the VMCB. */
 	hv_debug_load(v, &debug);

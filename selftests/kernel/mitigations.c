@@ -248,7 +248,8 @@ static bool says(const char *file, const char *text)
 	return strstr(line, text);
 }
 
-static bool cpu_flag(const char *flag)
+/* In a line of /proc/cpuinfo. */
+static bool cpu_word(const char *key, const char *want)
 {
 	static char line[8192];
 	char *word, *rest;
@@ -256,13 +257,31 @@ static bool cpu_flag(const char *flag)
 	FILE *f = fopen("/proc/cpuinfo", "re");
 
 	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, "flags", 5))
+		if (!strncmp(line, key, strlen(key)))
 			break;
 	if (f)
 		fclose(f);
 	for (word = strtok_r(line, " \t\n:", &rest); word; word = strtok_r(NULL, " \t\n:", &rest))
-		found |= !strcmp(word, flag);
+		found |= !strcmp(word, want);
 	return found;
+}
+
+static bool cpu_flag(const char *flag)
+{
+	return cpu_word("flags", flag);
+}
+
+static bool booted_with(const char *word)
+{
+	static char line[4096];
+	FILE *f = fopen("/proc/cmdline", "re");
+
+	if (f) {
+		if (!fgets(line, sizeof(line), f))
+			line[0] = '\0';
+		fclose(f);
+	}
+	return strstr(line, word);
 }
 
 static int find(enum what what, int from)
@@ -307,7 +326,7 @@ static int switched_off(const struct testvm *t)
 
 int main(int argc, char **argv)
 {
-	bool spec, untrain, rsb, buffers, told;
+	bool spec, untrain, rsb, buffers, div0, told;
 	struct testvm t;
 	uint64_t entry;
 	int in, i, last, at;
@@ -317,7 +336,7 @@ int main(int argc, char **argv)
 	kcore_open();
 	if (argc > 1 && !strcmp(argv[1], "off"))
 		return switched_off(&t);
-	ktap_plan(14);
+	ktap_plan(15);
 	entry = symbol(t.info.vendor == HV_VENDOR_SVM ? "svm_enter_guest" : "vmx_enter_guest");
 	if (!entry)
 		ktap_bail("no entry function in /proc/kallsyms");
@@ -358,6 +377,11 @@ int main(int argc, char **argv)
 	ktap_check(buffers == told && (at < 0 || at + 1 == in),
 		   "CPU buffers: %s; no other step between them and the entry",
 		   buffers ? "cleared" : "left");
+
+	/* In C ahead of all this, so no step of the walk. */
+	told = t.info.mitigations & HV_MIT_DIV0;
+	div0 = t.info.vendor == HV_VENDOR_SVM && cpu_word("bugs", "div0") && !booted_with("mitigations=off");
+	ktap_check(div0 == told, "the divider: %s", div0 ? "cleared" : "left");
 
 	for (i = 0, last = in; i < (int)(sizeof(order) / sizeof(order[0])); i++) {
 		at = find(order[i], in);
