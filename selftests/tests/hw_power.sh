@@ -50,7 +50,7 @@ power()
 	more=
 	# The checksum of a kernel to kexec is half a minute's work there, beside the guest.
 	[ $cpu = svm ] || smp=1 more=--append=nowatchdog
-	$hvhost --cpu $cpu --kernel "$1" --smp $smp --timeout "${limit:-100}" --log "$log" $more $4 -- \
+	$hvhost --cpu $cpu --kernel "$1" --smp $smp --timeout $((${limit:-100} * ${HV_SLOW:-1})) --log "$log" $more $4 -- \
 		sh -c "modprobe msr; $prepare selftests/testbed/one-cpu insmod $ko $options && $prog $2 $3" \
 		</dev/null >"$TMPDIR/out" 2>&1
 	status=$?
