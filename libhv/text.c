@@ -130,7 +130,7 @@ static const char *open_text(int err)
 		if (!cpu_can())
 			return "no " HV_DEVICE ", and this CPU or virtual machine shows neither SVM "
 			       "nor VMX: hv cannot run guests here";
-		return "no " HV_DEVICE ": load the module, with modprobe hv or insmod FILE/hv.ko "
+		return "no " HV_DEVICE ": load the module, with modprobe hv or insmod DIR/hv.ko "
 		       "(if that fails, dmesg says why)";
 	case -EACCES:
 	case -EPERM:

@@ -125,7 +125,7 @@ int host_info(void)
 		return EXIT_FAIL;
 	}
 	hv_refusal(dev, 0, line, sizeof(line));
-	printf("hv: %s\n", *line ? line : "ready");
+	printf("hv: %s%s\n", *line ? "not usable: " : "ready", line);
 	printf("vendor: %s\n", info.vendor == HV_VENDOR_SVM ? "AMD SVM" :
 	       info.vendor == HV_VENDOR_VMX ? "Intel VMX" : "none");
 	printf("mode: %s\n", mode_why(&info));
@@ -139,5 +139,5 @@ int host_info(void)
 	printf("xcr0: %#llx\n", (unsigned long long)info.xcr0);
 	printf("in use: %u VMs, %u vCPUs\n", info.vms, info.vcpus);
 	hv_close(dev);
-	return 0;
+	return *line ? EXIT_FAIL : 0;
 }

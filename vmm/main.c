@@ -2,6 +2,7 @@
 /*
  * main.c - vmm(1): finds the command.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +43,7 @@ static const char help[] =
 	"Example: vmm run --memory 1G --kernel vmlinuz --initrd initrd.img --disk debian.img\n"
 	"Exit status: 0, 1 failure, 2 usage; `man vmm` has those of a guest's end.\n";
 
-int main(int argc, char **argv)
+static int command(int argc, char **argv)
 {
 	unsigned int i;
 
@@ -63,4 +64,16 @@ int main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	log_error(NULL, "unknown command '%s'; see vmm --help", argv[1]);
 	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	int ret = command(argc, argv);
+
+	/* An answer that was not written is none. */
+	if ((fflush(stdout) || ferror(stdout)) && !ret) {
+		log_error(NULL, "standard output: %s", strerror(errno));
+		ret = EXIT_FAIL;
+	}
+	return ret;
 }
