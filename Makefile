@@ -40,6 +40,9 @@ release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(1)/include/generated/
 all: libhv vmm libvirt-if-ready $(if $(wildcard $(KDIR)/Makefile),module,module-missing)
 	@$(if $(and $(filter command,$(origin KDIR)),$(if $(wildcard $(KDIR)/Makefile),,no)),exit 1)
 
+# What a recipe runs by + is run by make -n too.
+unless_dry = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),: not run:)
+
 # -- help -----------------------------------------------------------------------------------
 
 help:
@@ -238,23 +241,23 @@ check-sanitizer: CHECK_KERNELS := sanitizer
 # Compiled against as well, so that the next Debian's libvirt is no surprise.
 check-libvirt: check-build
 	@libhv/libvirt/source 11.3.0 >/dev/null || echo 'so the driver is not compiled for libvirt 11.3.0'
-	+@BUILD=$(BUILD) selftests/run --set=check-full 'libvirt_*'
+	+@$(unless_dry) BUILD=$(BUILD) selftests/run --set=check-full 'libvirt_*'
 
 check check-full check-sanitizer: check-build
-	+@BUILD=$(BUILD) selftests/run $(@:check%=--set=check%) $(TEST)
+	+@$(unless_dry) BUILD=$(BUILD) selftests/run $(@:check%=--set=check%) $(TEST)
 
 # It builds the modules itself, to see that the builds are silent.
 check-kernels: check-build
-	+@BUILD=$(BUILD) selftests/check-kernels $(KERNELS)
+	+@$(unless_dry) BUILD=$(BUILD) selftests/check-kernels $(KERNELS)
 
 sanitizer-kernel: setup
 	@selftests/testbed/sanitizer-kernel
 
 demo: setup
-	+@BUILD=$(BUILD) DEMO_SHELL=$(demo_shell) selftests/demo/demo
+	+@$(unless_dry) BUILD=$(BUILD) DEMO_SHELL=$(demo_shell) selftests/demo/demo
 
 bench: setup
-	+@BUILD=$(BUILD) selftests/bench/bench
+	+@$(unless_dry) BUILD=$(BUILD) selftests/bench/bench
 
 # -- Debian packages ------------------------------------------------------------------------
 
@@ -307,7 +310,8 @@ install: libhv vmm
 		'Version: $(HV_VERSION)' 'Cflags: -I$(PREFIX)/include' 'Libs: -L$(LIBDIR) -lhv' \
 		>$(DESTDIR)$(LIBDIR)/pkgconfig/libhv.pc
 	$(if $(MAN1),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(MAN1))
-	$(if $(KO),install -D -m 644 -t $(KO_DIR) $(KO) && strip --strip-debug $(KO_DIR)/hv.ko,@echo 'no hv.ko for $(KDIR) was built, none installed')
+	$(if $(KO),install -D -m 644 -t $(KO_DIR) $(KO) && \
+	{ tail -c 28 $(KO) | grep -q 'Module signature' || strip --strip-debug $(KO_DIR)/hv.ko; },@echo 'no hv.ko for $(KDIR) was built, none installed')
 	$(if $(LIBVIRT_BUILT),install -D -m 644 -t $(LIBVIRT_DRIVERS) $(dir $(LIBVIRT_BUILT))libvirt_driver_hv.so)
 	$(if $(LIBVIRT_BUILT),install -D -m 755 -t $(SBIN) $(LIBVIRT_BUILT))
 	$(if $(LIBVIRT_BUILT),test -e $(VIRTHVD_CONF) || install -D -m 644 libhv/libvirt/virthvd.conf $(VIRTHVD_CONF))
