@@ -355,6 +355,14 @@ static void svm_tcg_recall_irqs(void)
 	asm volatile("mov %%cr8, %0\n\tmov %0, %%cr8" : "=r" (cr8));
 }
 
+/* A division by zero in the guest could speculate with the quotient of ours: Zen 1. */
+static void svm_clear_divider(void)
+{
+	u32 quotient = 0, remainder = 0;
+
+	asm volatile("div %2" : "+a" (quotient), "+d" (remainder) : "r" (1u) : "cc");
+}
+
 void svm_enter(struct hv_vcpu *v)
 {
 	struct svm_vcpu *sv = to_svm(v);
@@ -362,7 +370,6 @@ void svm_enter(struct hv_vcpu *v)
 	u64 gen = atomic64_read(&v->vm->mmu.flush_gen);
 	u64 spec_ctrl = v->msrs.spec_ctrl & hv_spec_ctrl_mask;
 	u8 tpr = hv_lapic_get_cr8(v);
-	u32 quotient = 0, remainder = 0;
 	struct hv_host_debug debug;
 	unsigned long ret;
 
@@ -390,9 +397,8 @@ void svm_enter(struct hv_vcpu *v)
 		}
 	}
 
-	/* A division by zero in the guest could speculate with the quotient of ours: Zen 1. */
 	if (unlikely(svm_div0))
-		asm volatile("div %2" : "+a" (quotient), "+d" (remainder) : "r" (1u) : "cc");
+		svm_clear_divider();
 
 	/* DR6 and DR7 are in the VMCB. */
 	hv_debug_load(v, &debug);
