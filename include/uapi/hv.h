@@ -386,7 +386,7 @@ struct hv_info {
 	__u32 run_size;		/* bytes to mmap from a vCPU fd */
 	__u32 xsave_size;	/* bytes of the XSAVE group */
 	__u64 xcr0;		/* XCR0 bits a guest may set */
-	__u64 mitigations;	/* HV_MIT_* in force at guest entry and exit */
+	__u64 mitigations;	/* HV_MIT_* in force while guests run */
 	__u64 hw_features;	/* HV_HW_* of this CPU that the module uses */
 	__u32 vms;		/* VMs alive now, all users */
 	__u32 vcpus;
