@@ -221,10 +221,11 @@ setup:
 # the caller said how many.
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
+unknown_kernels = $(if $(KERNELS),$(filter-out $(shell $(kernels) --list),$(KERNELS)))
+
 check-names: setup
 	@$(if $(TEST),BUILD=$(BUILD) selftests/run --list $(TEST) >/dev/null)
-	@for k in $(KERNELS); do case " $$($(kernels) --list) " in *" $$k "*) ;; \
-	*) echo "KERNELS: no kernel $$k; $(kernels) --list names them" >&2; exit 2 ;; esac; done
+	@$(if $(unknown_kernels),echo 'KERNELS: no kernel $(unknown_kernels); $(kernels) --list names them' >&2; exit 2)
 
 check-build: setup check-names
 	$(if $(filter sanitizer,$(CHECK_KERNELS)),@selftests/testbed/sanitizer-kernel)

@@ -132,7 +132,7 @@ static uint64_t spoil(void)
 		else if (n == 3)
 			s->seg[i].selector = rnd();
 	}
-	/* It dies of a push where real mode loads SS over one that was unusable and not for writing. */
+	/* Bochs dies of a push where real mode loads SS over one that was unusable and not for writing. */
 	if (t.bochs_vmx && (s->seg[HV_SS].attr & HV_SEG_UNUSABLE || !(s->seg[HV_SS].attr & HV_SEG_P)))
 		s->seg[HV_SS].attr |= 2;
 	if (one_in(4))

@@ -76,19 +76,18 @@ static void __attribute__((noreturn)) victim(void)
 
 static pid_t start(char **command)
 {
-	int null = open("/dev/null", O_RDWR);
 	pid_t pid;
+	int null;
 
 	fflush(stdout);
 	pid = fork();
 	if (pid < 0)
 		ktap_bail("fork: %s", strerror(errno));
-	if (pid) {
-		close(null);
+	if (pid)
 		return pid;
-	}
 	if (!*command)
 		victim();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	dup2(null, 0);
 	dup2(null, 1);
 	execv(*command, command);

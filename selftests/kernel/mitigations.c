@@ -233,19 +233,25 @@ static void walk(uint64_t at)
 
 /* ---- what the kernel says ---- */
 
-static bool says(const char *file, const char *text)
+static bool first_line_has(const char *path, const char *text)
 {
-	char path[128], line[512] = "";
-	FILE *f;
+	char line[4096] = "";
+	FILE *f = fopen(path, "re");
 
-	snprintf(path, sizeof(path), "/sys/devices/system/cpu/vulnerabilities/%s", file);
-	f = fopen(path, "re");
 	if (f) {
 		if (!fgets(line, sizeof(line), f))
 			line[0] = '\0';
 		fclose(f);
 	}
 	return strstr(line, text);
+}
+
+static bool says(const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/vulnerabilities/%s", file);
+	return first_line_has(path, text);
 }
 
 /* In a line of /proc/cpuinfo. */
@@ -269,19 +275,6 @@ static bool cpu_word(const char *key, const char *want)
 static bool cpu_flag(const char *flag)
 {
 	return cpu_word("flags", flag);
-}
-
-static bool booted_with(const char *word)
-{
-	static char line[4096];
-	FILE *f = fopen("/proc/cmdline", "re");
-
-	if (f) {
-		if (!fgets(line, sizeof(line), f))
-			line[0] = '\0';
-		fclose(f);
-	}
-	return strstr(line, word);
 }
 
 static int find(enum what what, int from)
@@ -380,7 +373,8 @@ int main(int argc, char **argv)
 
 	/* In C ahead of all this, so no step of the walk. */
 	told = t.info.mitigations & HV_MIT_DIV0;
-	div0 = t.info.vendor == HV_VENDOR_SVM && cpu_word("bugs", "div0") && !booted_with("mitigations=off");
+	div0 = t.info.vendor == HV_VENDOR_SVM && cpu_word("bugs", "div0") &&
+	       !first_line_has("/proc/cmdline", "mitigations=off");
 	ktap_check(div0 == told, "the divider: %s", div0 ? "cleared" : "left");
 
 	for (i = 0, last = in; i < (int)(sizeof(order) / sizeof(order[0])); i++) {

@@ -205,10 +205,8 @@ def add_modules(cpio, p, paths):
 # -- the machine ------------------------------------------------------------------------------
 
 def bochsrc(args, iso, log, bochs_log, link):
-    memory = args.memory.rstrip('M')
-    memory = int(memory[:-1]) * 1024 if memory.endswith('G') else int(memory)
     return '\n'.join([
-        f'megs: {memory}',
+        f'megs: {args.memory}',
         f'cpu: model={CPU[args.cpu]}, count=1, ips={IPS}, reset_on_triple_fault=0',
         f'romimage: file={BIOS}',
         f'vgaromimage: file={VGABIOS}',
