@@ -33,7 +33,7 @@ MODULE_PARM_DESC(vmx_mask, "VMX features not to use: 1 VPID, 2 TPR shadow, 4 EPT
 static u32 vmx_stay_us;
 module_param_named(vmx_stay_us, vmx_stay_us, uint, 0400);
 MODULE_PARM_DESC(vmx_stay_us, "longest stay in a guest, for emulators that lose interrupts there (0: no limit)");
-enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8, MASK_APICV = 16, MASK_PML = 32 };
+enum { MASK_VPID = 1, MASK_TPR = 2, MASK_AD = 4, MASK_LARGE = 8, MASK_APICV = 16, MASK_PML = 32, MASK_ALL = 63 };
 
 /* ---- what this CPU can do ---- */
 
@@ -204,6 +204,10 @@ int vmx_setup(void)
 		return -ENODEV;
 	}
 #endif
+	if (vmx_mask & ~MASK_ALL) {
+		pr_err("hv: vmx_mask=%u: it is a sum of bits up to %d\n", vmx_mask, MASK_PML);
+		return -EINVAL;
+	}
 	if (!find_capabilities()) {
 		pr_err("hv: this CPU's VMX lacks EPT, unrestricted guest or virtual NMIs\n");
 		return -ENODEV;
