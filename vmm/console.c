@@ -39,6 +39,7 @@ struct user {
 	struct user *next;
 	int in, out;			/* the same for sockets */
 	bool lossless;			/* stdio: the guest's device waits instead */
+	bool deaf;			/* its output failed; it may still type */
 	bool in_open;
 	bool gone;			/* to be freed by the main loop */
 	bool escape, escaped;		/* look for the escape key; it was just seen */
@@ -110,6 +111,8 @@ size_t console_write(struct console *c, const uint8_t *buf, size_t len)
 		if (u->lossless && user_room(u) < n)
 			n = user_room(u);
 	for (u = c->users; u; u = u->next) {
+		if (u->deaf)
+			continue;
 		idle |= u->head == u->tail;
 		user_put(u, buf, n);
 	}
@@ -161,6 +164,23 @@ static void user_close(struct user *u)
 	loop_defer(loop, &u->console->flush_call);	/* which frees it */
 }
 
+/* A socket's user has left.  Of stdio only stdout has: the guest goes on, and can be typed to. */
+static void user_lose_output(struct user *u, int error)
+{
+	struct console *c = u->console;
+
+	if (u->in == u->out) {
+		user_close(u);
+		return;
+	}
+	pthread_mutex_lock(&c->lock);
+	u->deaf = true;
+	u->lossless = false;
+	u->tail = u->head;
+	pthread_mutex_unlock(&c->lock);
+	log_error(c->vm, "standard output: %s; console output is lost from here on", strerror(error));
+}
+
 /* Writes what the user takes now; true: nothing is left. */
 static bool user_flush(struct user *u)
 {
@@ -201,14 +221,7 @@ static bool user_flush(struct user *u)
 		if (ret < 0 && errno == EAGAIN)
 			goto later;
 		if (ret < 0) {
-			if (u->lossless) {
-				/* stdout is gone; the guest goes on without it. */
-				pthread_mutex_lock(&c->lock);
-				u->lossless = false;
-				u->tail = u->head;
-				pthread_mutex_unlock(&c->lock);
-			}
-			user_close(u);
+			user_lose_output(u, errno);
 			return true;
 		}
 		if (dropped)

@@ -3,8 +3,10 @@
  * main.c - vmm(1): finds the command.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "log.h"
@@ -66,10 +68,26 @@ static int command(int argc, char **argv)
 	return EXIT_USAGE;
 }
 
+/*
+ * Whoever starts us may have closed them; a file of ours must not take their place.  Opened the
+ * other way round, so that their use fails as it would have.
+ */
+static void fill_standard_streams(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", fcntl(STDIN_FILENO, F_GETFD) < 0 ? O_WRONLY : O_RDONLY);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
-	int ret = command(argc, argv);
+	int ret;
 
+	fill_standard_streams();
+	ret = command(argc, argv);
 	/* An answer that was not written is none. */
 	if ((fflush(stdout) || ferror(stdout)) && !ret) {
 		log_error(NULL, "standard output: %s", strerror(errno));

@@ -46,7 +46,7 @@ ends()
 	equal "$1" "$2" $status
 }
 
-plan 49
+plan 53
 
 "$vmm" run --kernel "$guest" 2>err
 equal "without /dev/hv: status" 1 $?
@@ -63,6 +63,21 @@ start
 printf p >&3
 ends "power-off" 0
 check "and says so" grep -q 'powered off' err
+
+# Nowhere to print to: said, and the guest goes on and can be typed to.
+"$vmm" run --kernel "$guest" --memory 64M <type >/dev/full 2>err &
+pid=$!
+exec 3>type
+check "output that cannot be written" wait_for 60 grep -q \
+	'standard output: No space left on device; console output is lost' err
+printf p >&3
+ends "and the guest is still typed to" 0
+"$vmm" run --kernel "$guest" --memory 64M <type >&- 2>err &
+pid=$!
+exec 3>type
+check "output that is closed" wait_for 60 grep -q 'standard output: Bad file descriptor' err
+printf p >&3
+ends "and the guest is still typed to" 0
 
 start
 printf t >&3
