@@ -57,7 +57,8 @@ struct run {
 	struct vm vm;
 	struct rundir rundir;
 	bool detach, dry_run;
-	bool console;		/* somebody may look at the serial line */
+	bool console;			/* somebody may look at the serial line */
+	bool stdio;			/* --console stdio was given */
 	int ready_fd;			/* tells the waiting parent; -1: none */
 	unsigned int disks, nets;	/* given so far, --config's included */
 };
@@ -242,6 +243,12 @@ static int parse(struct run *run, int argc, char **argv)
 		case OPT_KEY:
 			snprintf(option, sizeof(option), "--%s", options[index].name);
 			ret = set(run, option, options[index].name, optarg);
+			if (!strcmp(option, "--console"))
+				run->stdio = !strcmp(optarg, "stdio");
+			if (!strcmp(option, "--name") && !*optarg) {
+				log_error(NULL, "--name: it is empty");
+				ret = -EINVAL;
+			}
 			break;
 		case OPT_DISK:
 			ret = disk_option(run, optarg);
@@ -286,6 +293,11 @@ static int parse(struct run *run, int argc, char **argv)
 	}
 	if (optind < argc) {
 		log_error(NULL, "run: '%s' is no option; see vmm run --help", argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (run->detach && run->stdio) {
+		log_error(NULL, "--detach leaves no terminal for --console stdio; without that, "
+			  "`vmm console` reaches the guest");
 		return EXIT_USAGE;
 	}
 	if (config_check(run->vm.config, err, sizeof(err))) {
