@@ -30,7 +30,7 @@ static const char help[] =
 	"\n"
 	"  run              start a guest (vmm run --help)\n"
 	"  list [--json]    running guests\n"
-	"  info NAME [--config|--stats|--json]\n"
+	"  info NAME [--config|--stats] [--json]\n"
 	"                   what a guest is and does; its configuration; its counters\n"
 	"  info --host      this host and what hv can do on it (for bug reports)\n"
 	"  stop NAME [--force] [--timeout S]\n"
