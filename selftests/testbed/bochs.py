@@ -207,7 +207,7 @@ def add_modules(cpio, p, paths):
 def bochsrc(args, iso, log, bochs_log, link):
     return '\n'.join([
         f'megs: {args.memory}',
-        f'cpu: model={CPU[args.cpu]}, count=1, ips={IPS}, reset_on_triple_fault=0',
+        f'cpu: model={args.bochs_cpu or CPU[args.cpu]}, count=1, ips={IPS}, reset_on_triple_fault=0',
         f'romimage: file={BIOS}',
         f'vgaromimage: file={VGABIOS}',
         'display_library: sdl2',
