@@ -58,7 +58,7 @@ static int walk_levels(struct walk *w, u64 table, int level)
 		rsvd = w->rsvd;
 		if (level == 1 || (e & PT_PS)) {
 			offset = (1ULL << shift) - 1;
-			if (unlikely(level > 3))
+			if (unlikely(level > (boot_cpu_has(X86_FEATURE_GBPAGES) ? 3 : 2)))
 				rsvd |= PT_PS;
 			else if (level > 1)
 				rsvd |= offset & PT_ADDR & ~(1ULL << 12);	/* bit 12 is PAT */
