@@ -26,13 +26,19 @@ count()
 	[ "$(grep -c "$1" out 2>/dev/null)" -ge "$2" ]
 }
 
+# launch ARG...: a guest whose input is type; its pid in $pid.
+launch()
+{
+	"$vmm" run --kernel "$guest" --memory 64M "$@" <type 2>err &
+	pid=$!
+	exec 3>type
+}
+
 # start ARG...: a guest whose serial line is type and out; its pid in $pid.
 start()
 {
 	: >out
-	"$vmm" run --kernel "$guest" --memory 64M "$@" <type >out 2>err &
-	pid=$!
-	exec 3>type
+	launch "$@" >out
 	wait_for 60 count '^ready' 1 || { echo "# no ready:"; sed 's/^/# /' out err; }
 }
 
@@ -65,16 +71,12 @@ ends "power-off" 0
 check "and says so" grep -q 'powered off' err
 
 # Nowhere to print to: said, and the guest goes on and can be typed to.
-"$vmm" run --kernel "$guest" --memory 64M <type >/dev/full 2>err &
-pid=$!
-exec 3>type
+launch >/dev/full
 check "output that cannot be written" wait_for 60 grep -q \
 	'standard output: No space left on device; console output is lost' err
 printf p >&3
 ends "and the guest is still typed to" 0
-"$vmm" run --kernel "$guest" --memory 64M <type >&- 2>err &
-pid=$!
-exec 3>type
+launch >&-
 check "output that is closed" wait_for 60 grep -q 'standard output: Bad file descriptor' err
 printf p >&3
 ends "and the guest is still typed to" 0
