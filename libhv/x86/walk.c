@@ -102,7 +102,7 @@ static uint64_t reserved_bits(const struct hv_x86 *x, const struct walk_state *s
 	uint64_t rsvd = s->high_reserved;
 
 	if (s->paging == PAGING_PAE && level == 3)
-		return rsvd | PTE_NX | 0x1e6;		/* 8:5, 2:1 */
+		return rsvd | PTE_NX | 0x1c6;		/* 8:6, 2:1; 5, as QEMU's CPU sets it */
 	if (s->paging == PAGING_32) {
 		if (!large)
 			return 0;

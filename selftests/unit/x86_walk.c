@@ -88,7 +88,8 @@ static const struct walk_case cases[] = {
 	{ "PAE: read", PAE, { P, PWU, PWU }, 0, 0, 0, RD, USER, OK },
 	{ "PAE: no PDPTE", PAE, { 0, PWU, PWU }, 0, 0, 0, RD, 0, 0 },
 	{ "PAE: PDPTE bit 1", PAE, { P | W, PWU, PWU }, 0, 0, 0, RD, 0, EP | ER },
-	{ "PAE: PDPTE bit 5", PAE, { P | A, PWU, PWU }, 0, 0, 0, RD, 0, EP | ER },
+	{ "PAE: PDPTE bit 5, of QEMU's", PAE, { P | A, PWU, PWU }, 0, 0, 0, RD, 0, OK },
+	{ "PAE: PDPTE bit 6", PAE, { P | 1 << 6, PWU, PWU }, 0, 0, 0, RD, 0, EP | ER },
 	{ "PAE: PDPTE bit 63", PAE, { P | NX, PWU, PWU }, 0, 0, NXE, RD, 0, EP | ER },
 	{ "PAE: bit 62 of a PTE", PAE, { P, PWU, PWU | 1ULL << 62 }, 0, 0, 0, RD, 0, EP | ER },
 	{ "PAE: bit 52 of a PDE", PAE, { P, PWU | 1ULL << 52, PWU }, 0, 0, 0, WR, 0, EP | ER | EW },
@@ -290,7 +291,7 @@ static bool accessed_dirty_right(struct machine *m, const struct walk_case *c)
 		leaf = level + 1 == level_count[c->mode] || is_large(c, level);
 		e = entry_at(m, c, level);
 		if (c->mode == PAE && level == 0) {
-			if (e & (A | D))
+			if ((e ^ c->entry[0]) & (A | D))
 				return false;
 		} else if (!(e & A) || !!(e & D) != (leaf && c->access == WR)) {
 			return false;
