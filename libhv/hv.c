@@ -6,6 +6,7 @@
  * Must not keep state the module keeps: what is cached here (hv_info) never changes while the
  * module is loaded, except the counters, status and mode, and those are asked for anew.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -104,6 +105,14 @@ static int kvm_vm_open(void)
 	return fd;
 }
 
+/* What no CPUID table hides: the CPU itself walks the guest's page tables. */
+static uint32_t cpu_flags(void)
+{
+	unsigned int a, b, c, d;
+
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (d & 1u << 26) ? HV_X86_PAGE_1G : 0;
+}
+
 int hv_vm_create(struct hv_dev *dev, const struct hv_callbacks *cb, uint64_t features,
 		 struct hv_vm **result)
 {
@@ -138,7 +147,7 @@ int hv_vm_create(struct hv_dev *dev, const struct hv_callbacks *cb, uint64_t fea
 	vm->fd = fd;
 	vm->info = dev->info;
 	vm->phys_bits = dev->info.gpa_bits;
-	vm->x86_flags = HV_X86_PAGE_1G;
+	vm->x86_flags = cpu_flags();
 	if (cb) {
 		vm->cb = *cb;
 		vm->has_cb = true;
@@ -177,10 +186,8 @@ int hv_vm_set_cpuid(struct hv_vm *vm, const struct hv_cpuid_entry *entries, uint
 		return ret;
 
 	/* The walker must see the same reserved bits as the guest's own CPU does. */
-	vm->x86_flags = 0;
+	vm->x86_flags = cpu_flags();
 	for (i = 0; i < count; i++) {
-		if (entries[i].leaf == 0x80000001 && (entries[i].edx & (1u << 26)))
-			vm->x86_flags |= HV_X86_PAGE_1G;
 		if (entries[i].leaf == 0x80000008 && (entries[i].eax & 0xff) >= 32)
 			vm->phys_bits = entries[i].eax & 0xff;
 		if (entries[i].leaf == 0x80000021 && (entries[i].eax & (1u << 6)))

@@ -19,7 +19,7 @@ struct hv_vm {
 	struct hv_callbacks cb;
 	bool has_cb;
 	struct hv_info info;
-	/* What page walks need to know of the guest's CPU; from hv_vm_set_cpuid(). */
+	/* What page walks need to know of the CPU and of the guest's CPUID. */
 	uint32_t phys_bits;
 	uint32_t x86_flags;
 };

@@ -34,8 +34,8 @@ struct hv_x86_ops {
 	int (*need)(void *opaque, uint64_t groups);
 };
 
-/* struct hv_x86.flags: what the guest's CPUID says */
-#define HV_X86_PAGE_1G		0x1	/* 1 GiB pages */
+/* struct hv_x86.flags: what the CPU does, and what the guest's CPUID says */
+#define HV_X86_PAGE_1G		0x1	/* the CPU has 1 GiB pages, whatever the guest is told */
 #define HV_X86_NULL_CLEARS_BASE	0x2	/* loading a null selector clears the base */
 #define HV_X86_PDPTE_CACHED	0x4	/* PAE: hv_control.pdpte holds the PDPTEs (VMX) */
 #define HV_X86_INTEL		0x8	/* REP treats registers and flags as Intel's CPUs do */

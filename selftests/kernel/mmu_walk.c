@@ -2,7 +2,7 @@
 /*
  * kmod/hv_walk.c: on a CPU without next-RIP every exit fetches its instruction by a walk of the
  * guest's page tables.  CPUID in every paging mode, at every place of a page, from pages the host
- * has taken away.
+ * has taken away.  And libhv's walk of the same tables, libhv/x86/walk.c, must find the same place.
  */
 #include <cpuid.h>
 #include <errno.h>
@@ -45,6 +45,28 @@ static void control(uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer)
 	hv_vcpu_mark_dirty(t.vcpu[0], HV_GROUP(HV_GROUP_CONTROL));
 }
 
+static int guest_read(void *opaque, uint64_t gpa, void *buf, size_t len)
+{
+	(void)opaque;
+	if (gpa > t.size || len > t.size - gpa)
+		return -EFAULT;
+	memcpy(buf, t.mem + gpa, len);
+	return 0;
+}
+
+static int guest_write(void *opaque, uint64_t gpa, const void *buf, size_t len)
+{
+	(void)opaque;
+	if (gpa > t.size || len > t.size - gpa)
+		return -EFAULT;
+	memcpy(t.mem + gpa, buf, len);
+	return 0;
+}
+
+static const struct hv_callbacks callbacks = {
+	.guest_read = guest_read, .guest_write = guest_write,
+};
+
 /* The CPUID was stepped over by the right length, and answered. */
 static bool answered(uint64_t rip_of_out)
 {
@@ -67,6 +89,34 @@ static bool gib_pages(void)
 	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (d & 1 << 26);
 }
 
+/* CPUID at @la, which is mapped to CODE, or to the same offset of a large page at 0. */
+static bool mapped(uint64_t la)
+{
+	uint64_t gpa = 0;
+	int ret;
+
+	if (!answered(la + 4))
+		return false;
+	ret = hv_vcpu_translate(t.vcpu[0], la, HV_ACCESS_EXEC, &gpa);
+	if (!ret && gpa == CODE)
+		return true;
+	ktap_note("libhv's walk: %d, %#llx", ret, (unsigned long long)gpa);
+	return false;
+}
+
+/* A page of 1 GiB, where the CPU has none: PS is reserved, and #PF finds no handler. */
+static bool refused(uint64_t la)
+{
+	uint64_t gpa;
+	uint32_t reason = testvm_run(&t, 0);
+	int ret = hv_vcpu_translate(t.vcpu[0], la, HV_ACCESS_EXEC, &gpa);
+
+	if (reason == HV_EXIT_SHUTDOWN && ret == -EFAULT)
+		return true;
+	ktap_note("exit %u (%s), libhv's walk: %d", reason, hv_exit_name(reason), ret);
+	return false;
+}
+
 static void modes(void)
 {
 	uint64_t i, la = 0x12345000;		/* maps to CODE in the modes with paging */
@@ -83,12 +133,12 @@ static void modes(void)
 	put32(PT + 0x1000 + (la >> 12 & 1023) * 4, CODE | 7);
 	testvm_prot32(&t, 0, la);
 	control(0x80000031, PT, 0, 0);
-	ktap_check(answered(la + 4), "32-bit paging, 4 KiB");
+	ktap_check(mapped(la), "32-bit paging, 4 KiB");
 	put32(PT + (la >> 22) * 4, 0x87);	/* a 4 MiB page at 0 */
 	la = (la & ~0x3fffffUL) | CODE;
 	testvm_prot32(&t, 0, la);
 	control(0x80000031, PT, 0x10, 0);
-	ktap_check(answered(la + 4), "32-bit paging, 4 MiB");
+	ktap_check(mapped(la), "32-bit paging, 4 MiB");
 
 	la = 0x92345000;
 	memset(t.mem + PT, 0, 0x10000);
@@ -97,12 +147,12 @@ static void modes(void)
 	put(PT + 0x2000 + (la >> 12 & 511) * 8, CODE | 7);
 	testvm_prot32(&t, 0, la);
 	control(0x80000031, PT + 0x20, 0x20, 0);
-	ktap_check(answered(la + 4), "PAE, 4 KiB");
+	ktap_check(mapped(la), "PAE, 4 KiB");
 	put(PT + 0x1000 + (la >> 21 & 511) * 8, 0x87);
 	la = (la & ~(2 * MIB - 1)) | CODE;
 	testvm_prot32(&t, 0, la);
 	control(0x80000031, PT + 0x20, 0x20, 0);
-	ktap_check(answered(la + 4), "PAE, 2 MiB");
+	ktap_check(mapped(la), "PAE, 2 MiB");
 
 	testvm_code(&t, CODE, one, one_end);
 	for (i = 0; i < 2; i++) {
@@ -122,22 +172,33 @@ static void modes(void)
 		put(table + (la >> 12 & 511) * 8, CODE | 7);
 		testvm_long(&t, 0, la);
 		control(0x80010031, PT, 0x620 | i << 12, 0xd01);
-		ktap_check(answered(la + 4), "%d levels, 4 KiB", levels);
+		ktap_check(mapped(la), "%d levels, 4 KiB", levels);
 		table -= 0x1000;
 		put(table + (la >> 21 & 511) * 8, 0x87);
 		testvm_long(&t, 0, (la & ~(2 * MIB - 1)) | CODE);
 		control(0x80010031, PT, 0x620 | i << 12, 0xd01);
-		ktap_check(answered(((la & ~(2 * MIB - 1)) | CODE) + 4), "%d levels, 2 MiB", levels);
-		if (!gib_pages()) {
-			ktap_skip("1 GiB", "this CPU has no such pages");
-			continue;
-		}
+		ktap_check(mapped((la & ~(2 * MIB - 1)) | CODE), "%d levels, 2 MiB", levels);
 		table -= 0x1000;
 		put(table + (la >> 30 & 511) * 8, 0x87);
-		testvm_long(&t, 0, (la & ~((1UL << 30) - 1)) | CODE);
+		la = (la & ~((1UL << 30) - 1)) | CODE;
+		testvm_long(&t, 0, la);
 		control(0x80010031, PT, 0x620 | i << 12, 0xd01);
-		ktap_check(answered(((la & ~((1UL << 30) - 1)) | CODE) + 4), "%d levels, 1 GiB", levels);
+		ktap_check(gib_pages() ? mapped(la) : refused(la), "%d levels, 1 GiB", levels);
 	}
+}
+
+/* The tables are walked by the CPU itself, which does not know what the guest's CPUID tells. */
+static void hidden(void)
+{
+	const uint64_t la = CODE;
+
+	testvm_code(&t, CODE, one, one_end);
+	memset(t.mem + PT, 0, 0x2000);
+	put(PT, (PT + 0x1000) | 7);
+	put(PT + 0x1000, 0x87);
+	testvm_long(&t, 0, la);
+	control(0x80010031, PT, 0x620, 0xd01);
+	ktap_check(gib_pages() ? mapped(la) : refused(la), "1 GiB, of which the guest is not told");
 }
 
 /* CPUID at every offset around a page's end; the second page is elsewhere in memory. */
@@ -213,11 +274,18 @@ static void taken_away(void)
 int main(void)
 {
 	testvm_open(&t);
-	ktap_plan(16);
+	ktap_plan(17);
+	t.cb = &callbacks;
 	testvm_create(&t, 4 * MIB, 1);
 	modes();
 	crossing();
 	taken_away();
+	testvm_destroy(&t);
+
+	t.cb = &callbacks;
+	t.no_gib_pages = 1;
+	testvm_create(&t, 4 * MIB, 1);
+	hidden();
 	testvm_destroy(&t);
 	return ktap_finish();
 }

@@ -57,8 +57,11 @@ void testvm_create_on(struct testvm *t, void *mem, uint64_t size, uint32_t nvcpu
 
 	if (!t->dev)
 		testvm_open(t);
-	TRY(hv_vm_create(t->dev, NULL, 0, &t->vm));
+	TRY(hv_vm_create(t->dev, t->cb, 0, &t->vm));
 	TRY(hv_get_cpuid(t->dev, table, &n));
+	for (i = 0; i < n; i++)
+		if (t->no_gib_pages && table[i].leaf == 0x80000001)
+			table[i].edx &= ~(1u << 26);
 	TRY(hv_vm_set_cpuid(t->vm, table, n));
 	t->mem = mem;
 	t->size = size;

@@ -29,6 +29,8 @@ struct testvm {
 	struct hv_dev *dev;
 	struct hv_vm *vm;
 	struct hv_info info;
+	const struct hv_callbacks *cb;	/* of the test, before testvm_create(); none if NULL */
+	int no_gib_pages;		/* the same: the guest's CPUID does not tell of any */
 	int bochs_svm, bochs_vmx;	/* faults of their own: Documentation/testing.rst */
 	uint8_t *mem;			/* [0, size) of the guest */
 	uint64_t size;
