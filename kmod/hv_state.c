@@ -263,6 +263,7 @@ void hv_state_get(struct hv_vcpu *v, u64 groups)
 	}
 	if (groups & HV_GROUP(HV_GROUP_MP)) {
 		hv_lapic_initsipi_sync(v);
+		v->mp.pv_unhalt = READ_ONCE(v->pv_unhalt);
 		memcpy(area(v, HV_GROUP_MP), &v->mp, sizeof(v->mp));
 	}
 	if (groups & HV_GROUP(HV_GROUP_CLOCK))
@@ -366,7 +367,7 @@ static bool group_valid(struct hv_vcpu *v, int group, const void *p)
 		return events_valid(p);
 	case HV_GROUP_MP:
 		return m->state <= HV_MP_WAIT_SIPI && m->init_latched <= 1 &&
-		       m->sipi_latched <= 1 && hv_zero(m->reserved, sizeof(m->reserved));
+		       m->sipi_latched <= 1 && m->pv_unhalt <= 1 && hv_zero(m->reserved, sizeof(m->reserved));
 	case HV_GROUP_CLOCK:
 		return hv_zero(c->reserved, sizeof(c->reserved));
 	case HV_GROUP_APIC_TIMER:
@@ -454,6 +455,9 @@ int hv_state_set(struct hv_vcpu *v, u64 groups)
 	}
 	if (HAS(HV_GROUP_MP)) {
 		memcpy(&v->mp, COPY(HV_GROUP_MP), sizeof(v->mp));
+		/* A kick that arrived since the group was read stays, as NMIs do. */
+		if (v->mp.pv_unhalt)
+			WRITE_ONCE(v->pv_unhalt, true);
 		hv_request(v, HV_REQ_INITSIPI);	/* for what is latched in it */
 	}
 	if (HAS(HV_GROUP_CLOCK)) {

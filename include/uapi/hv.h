@@ -206,7 +206,8 @@ struct hv_mp {
 	__u8  init_latched;
 	__u8  sipi_latched;
 	__u8  sipi_vector;
-	__u8  reserved[9];
+	__u8  pv_unhalt;	/* KVM_HC_KICK_CPU arrived: HLT ends. 0 takes none back that did */
+	__u8  reserved[8];
 };
 
 /*

@@ -47,6 +47,11 @@ GUEST_CODE(tick,
 	"mov $0x80b, %ecx\n xor %eax, %eax\n xor %edx, %edx\n wrmsr\n"	/* EOI */
 	"pop %rdx\n pop %rcx\n pop %rax\n iretq\n");
 
+/* KVM_HC_KICK_CPU of APIC id 0, the way of each vendor; and who waits for that with interrupts off. */
+GUEST_CODE(kick_svm, "mov $5, %eax\n xor %ebx, %ebx\n xor %ecx, %ecx\n vmmcall\n out %al, $0x22\n");
+GUEST_CODE(kick_vmx, "mov $5, %eax\n xor %ebx, %ebx\n xor %ecx, %ecx\n vmcall\n out %al, $0x22\n");
+GUEST_CODE(waiter, "cli\n hlt\n out %al, $0x23\n");
+
 static struct testvm t;
 static atomic_int stop;
 
@@ -111,6 +116,41 @@ static void rebuild(void)
 	t = n;
 }
 
+/* A vCPU is kicked out of a HLT that it has not come to yet, moves, and need not wait there. */
+static void kicked(void)
+{
+	struct hv_mp *mp;
+	bool there;
+
+	memset(&t, 0, sizeof(t));
+	testvm_create(&t, 4 << 20, 2);
+	if (t.info.vendor == HV_VENDOR_SVM)
+		testvm_code(&t, TVM_CODE, kick_svm, kick_svm_end);
+	else
+		testvm_code(&t, TVM_CODE, kick_vmx, kick_vmx_end);
+	testvm_code(&t, TVM_CODE + 0x1000, waiter, waiter_end);
+	testvm_long(&t, 0, TVM_CODE + 0x1000);
+	testvm_long(&t, 1, TVM_CODE);
+	testvm_expect(&t, 1, HV_EXIT_IO);
+	hv_vcpu_destroy(t.vcpu[1]);
+	t.nvcpus = 1;
+	rebuild();
+	mp = hv_vcpu_group(t.vcpu[0], HV_GROUP_MP);
+	there = !hv_vcpu_get_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP)) && mp->pv_unhalt == 1;
+	ktap_check(there, "a kick that has come moves along");
+	mp->pv_unhalt = 0;
+	there &= !hv_vcpu_set_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP));
+	/* Without the kick it would stand there for ever. */
+	ktap_check(there && testvm_run(&t, 0) == HV_EXIT_IO && t.vcpu[0]->run->io.port == 0x23,
+		   "and ends HLT with interrupts off");
+	hv_vcpu_get_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP));
+	there = !mp->pv_unhalt;
+	mp->pv_unhalt = 2;
+	ktap_check(there && hv_vcpu_set_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP)) == -EINVAL,
+		   "once; and it is 0 or 1");
+	testvm_destroy(&t);
+}
+
 int main(void)
 {
 	volatile uint64_t *w;
@@ -121,7 +161,7 @@ int main(void)
 
 	testvm_open(&t);
 	srand(time(NULL));
-	ktap_plan(5);
+	ktap_plan(8);
 	testvm_create(&t, 4 << 20, 1);
 	testvm_code(&t, TVM_CODE, job, job_end);
 	testvm_code(&t, TVM_CODE + 0x1000, tick, tick_end);
@@ -162,5 +202,6 @@ int main(void)
 	ktap_check(ticks > REBUILDS / 10, "the timer went on ticking: %llu stretches with ticks",
 		   (unsigned long long)ticks);
 	testvm_destroy(&t);
+	kicked();
 	return ktap_finish();
 }
