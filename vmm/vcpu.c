@@ -403,7 +403,7 @@ static int vcpu_drain(struct vcpu *vcpu)
 		if (ret && ret != -EINTR)
 			return ret;
 		if (!ret && vcpu->hv->run->exit_reason == HV_EXIT_KICK)
-			return hv_vcpu_get_state(vcpu->hv, vcpu_groups(vcpu->hv));
+			return 0;
 		if (!ret)
 			vcpu_exit(vcpu);
 	}
@@ -416,7 +416,7 @@ static int vcpu_copy(struct vcpu *vcpu, struct hv_vm *to, const struct hv_info *
 	unsigned int i;
 	int ret;
 
-	ret = vcpu_drain(vcpu);
+	ret = hv_vcpu_get_state(vcpu->hv, vcpu_groups(vcpu->hv));
 	if (!ret)
 		ret = hv_vcpu_create(to, vcpu->id, new);
 	if (ret)
@@ -438,8 +438,13 @@ int vcpus_rebuild(struct vm *vm, struct hv_vm *old)
 	if (!new)
 		return -ENOMEM;
 	ret = hv_get_info(vm->hv_dev, &info);
-	/* What an exit still does, it does to the old one. */
+	/*
+	 * What an exit still does, it does to the old one, and perhaps to another vCPU there (an EOI
+	 * brings the next interrupt of a level-triggered pin): so no copy before the last is served.
+	 */
 	vm->hv = old;
+	for (i = 0; !ret && i < vm->nr_vcpus; i++)
+		ret = vcpu_drain(&vm->vcpus[i]);
 	for (i = 0; !ret && i < vm->nr_vcpus; i++)
 		ret = vcpu_copy(&vm->vcpus[i], to, &info, &new[i]);
 	vm->hv = to;
