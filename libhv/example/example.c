@@ -114,6 +114,8 @@ static int run(struct hv_vcpu *vcpu, struct machine *m)
 		if (ret)
 			return ret;
 		switch (vcpu->run->exit_reason) {
+		case HV_EXIT_NONE:	/* the host had something to do: on it goes */
+			break;
 		case HV_EXIT_IO:
 			ret = hv_assist_io(vcpu);
 			break;
