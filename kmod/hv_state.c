@@ -367,7 +367,8 @@ static bool group_valid(struct hv_vcpu *v, int group, const void *p)
 		return events_valid(p);
 	case HV_GROUP_MP:
 		return m->state <= HV_MP_WAIT_SIPI && m->init_latched <= 1 &&
-		       m->sipi_latched <= 1 && m->pv_unhalt <= 1 && hv_zero(m->reserved, sizeof(m->reserved));
+		       m->sipi_latched <= 1 && m->pv_unhalt <= 1 &&
+		       hv_zero(m->reserved, sizeof(m->reserved));
 	case HV_GROUP_CLOCK:
 		return hv_zero(c->reserved, sizeof(c->reserved));
 	case HV_GROUP_APIC_TIMER:

@@ -186,7 +186,7 @@ int hv_vm_set_cpuid(struct hv_vm *vm, const struct hv_cpuid_entry *entries, uint
 		return ret;
 
 	/* The walker must see the same reserved bits as the guest's own CPU does. */
-	vm->x86_flags = cpu_flags();
+	vm->x86_flags &= ~HV_X86_NULL_CLEARS_BASE;
 	for (i = 0; i < count; i++) {
 		if (entries[i].leaf == 0x80000008 && (entries[i].eax & 0xff) >= 32)
 			vm->phys_bits = entries[i].eax & 0xff;

@@ -122,7 +122,6 @@ static void kicked(void)
 	struct hv_mp *mp;
 	bool there;
 
-	memset(&t, 0, sizeof(t));
 	testvm_create(&t, 4 << 20, 2);
 	if (t.info.vendor == HV_VENDOR_SVM)
 		testvm_code(&t, TVM_CODE, kick_svm, kick_svm_end);
