@@ -116,9 +116,10 @@ static void rebuild(void)
 	t = n;
 }
 
-/* A vCPU is kicked out of a HLT that it has not come to yet, moves, and need not wait there. */
-static void kicked(void)
+/* A vCPU in HLT, or on its way there, is kicked and moves, and need not wait there. */
+static void kicked(bool halted)
 {
+	const char *where = halted ? "in HLT" : "ahead of HLT";
 	struct hv_mp *mp;
 	bool there;
 
@@ -130,23 +131,30 @@ static void kicked(void)
 	testvm_code(&t, TVM_CODE + 0x1000, waiter, waiter_end);
 	testvm_long(&t, 0, TVM_CODE + 0x1000);
 	testvm_long(&t, 1, TVM_CODE);
+	mp = hv_vcpu_group(t.vcpu[0], HV_GROUP_MP);
+	while (halted && mp->state != HV_MP_HALTED) {
+		if (run_a_while() != HV_EXIT_KICK ||
+		    hv_vcpu_get_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP)))
+			ktap_bail("no HLT");
+	}
 	testvm_expect(&t, 1, HV_EXIT_IO);
 	hv_vcpu_destroy(t.vcpu[1]);
 	t.nvcpus = 1;
 	rebuild();
 	mp = hv_vcpu_group(t.vcpu[0], HV_GROUP_MP);
-	there = !hv_vcpu_get_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP)) && mp->pv_unhalt == 1;
-	ktap_check(there, "a kick that has come moves along");
+	there = !hv_vcpu_get_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP)) && mp->pv_unhalt == 1 &&
+		mp->state == (halted ? HV_MP_HALTED : HV_MP_RUNNABLE);
+	ktap_check(there, "a kick that has come %s moves along", where);
 	mp->pv_unhalt = 0;
 	there &= !hv_vcpu_set_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP));
 	/* Without the kick it would stand there for ever. */
 	ktap_check(there && testvm_run(&t, 0) == HV_EXIT_IO && t.vcpu[0]->run->io.port == 0x23,
-		   "and ends HLT with interrupts off");
+		   "and ends HLT with interrupts off, %s", where);
 	hv_vcpu_get_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP));
 	there = !mp->pv_unhalt;
 	mp->pv_unhalt = 2;
 	ktap_check(there && hv_vcpu_set_state(t.vcpu[0], HV_GROUP(HV_GROUP_MP)) == -EINVAL,
-		   "once; and it is 0 or 1");
+		   "once; and it is 0 or 1, %s", where);
 	testvm_destroy(&t);
 }
 
@@ -160,7 +168,7 @@ int main(void)
 
 	testvm_open(&t);
 	srand(time(NULL));
-	ktap_plan(8);
+	ktap_plan(11);
 	testvm_create(&t, 4 << 20, 1);
 	testvm_code(&t, TVM_CODE, job, job_end);
 	testvm_code(&t, TVM_CODE + 0x1000, tick, tick_end);
@@ -201,6 +209,7 @@ int main(void)
 	ktap_check(ticks > REBUILDS / 10, "the timer went on ticking: %llu stretches with ticks",
 		   (unsigned long long)ticks);
 	testvm_destroy(&t);
-	kicked();
+	kicked(false);
+	kicked(true);
 	return ktap_finish();
 }
