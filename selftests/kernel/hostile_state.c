@@ -203,8 +203,11 @@ static void random_code(void)
 			memcpy(p + i, "\xe6\x10", 2);
 		return;
 	}
-	for (i = 0; i < 512; i++)
+	for (i = 0; i < 512; i++) {
 		p[i] = rnd();
+		if (t.bochs_vmx && p[i] == 0x62)	/* EVEX: some ends Bochs */
+			p[i] = 0x60;
+	}
 	for (i = 0; i < 500; i += 1 + rnd() % 16) {
 		const char *in = some[rnd() % (sizeof(some) / sizeof(some[0]))];
 
