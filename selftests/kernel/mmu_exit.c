@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "ktap.h"
@@ -53,6 +54,8 @@ static bool recv_fds(int sock, int *fds)
 /* A VM whose vCPU runs for ever, or until the alarm when it is to @leave. */
 static void owner(int sock, volatile uint64_t *running, bool leave)
 {
+	/* Again and again: one that comes between two runs ends neither. */
+	static const struct itimerval every = { { .tv_sec = 2 }, { .tv_sec = 2 } };
 	static struct testvm t;
 	int err;
 
@@ -62,7 +65,7 @@ static void owner(int sock, volatile uint64_t *running, bool leave)
 	send_fds(sock, hv_vm_fd(t.vm), t.vcpu[0]->fd);
 	*running = 1;
 	if (leave)
-		alarm(2);
+		setitimer(ITIMER_REAL, &every, NULL);
 	do {
 		err = hv_vcpu_run(t.vcpu[0]);
 	} while (err != -EINTR);

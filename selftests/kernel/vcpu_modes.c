@@ -6,6 +6,7 @@
  */
 #include <signal.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include "ktap.h"
 #include "lib/testvm.h"
@@ -184,6 +185,7 @@ static void on_alarm(int sig)
 
 static void levels(void)
 {
+	static const struct itimerval every = { { .tv_usec = 500000 }, { .tv_usec = 500000 } }, none;
 	struct hv_segs *s = hv_vcpu_segs(t.vcpu[0]);
 	int i;
 
@@ -215,13 +217,15 @@ static void levels(void)
 	hv_vcpu_regs(t.vcpu[0])->rip = 0;
 	hv_vcpu_regs(t.vcpu[0])->rflags = 0x23202;	/* VM, IOPL 3, IF: see testvm_long() */
 	hv_vcpu_mark_dirty(t.vcpu[0], HV_GROUP(HV_GROUP_SEGS) | HV_GROUP(HV_GROUP_REGS));
-	/* Until a signal: QEMU's I/O permission check wants a TSS that is not busy. */
+	/* Until a signal: QEMU's I/O permission check wants a TSS that is not busy.  One that comes
+	 * between two runs ends neither. */
 	signal(SIGALRM, on_alarm);
-	for (i = 0; i < 20 && hv_vcpu_regs(t.vcpu[0])->rip != 5; i++) {
-		alarm(1);
+	setitimer(ITIMER_REAL, &every, NULL);
+	for (i = 0; i < 40 && hv_vcpu_regs(t.vcpu[0])->rip != 5; i++) {
 		while (!hv_vcpu_run(t.vcpu[0]) && t.vcpu[0]->run->exit_reason == HV_EXIT_NONE)
 			;
 	}
+	setitimer(ITIMER_REAL, &none, NULL);
 	get(HV_GROUP(HV_GROUP_SEGS));
 	ktap_check(t.vcpu[0]->run->exit_reason == HV_EXIT_SIGNAL &&
 		   hv_vcpu_regs(t.vcpu[0])->rip == 5 && (seg(HV_SS)->attr & HV_SEG_DPL) == HV_SEG_DPL,
