@@ -227,8 +227,8 @@ static uint32_t mp_state(uint32_t vcpu)
 	return mp->state;
 }
 
-/* Real mode at 0x29000: count at 0x29100, then halt for ever with interrupts off. */
-GUEST_CODE(ap_code, ".code16\n cli\n mov %cs, %ax\n mov %ax, %ds\n incw 0x100\n 1: hlt\n jmp 1b\n");
+/* Real mode at 0x29000: count at 0x29100, which all share, then halt for ever with interrupts off. */
+GUEST_CODE(ap_code, ".code16\n cli\n mov %cs, %ax\n mov %ax, %ds\n lock incw 0x100\n 1: hlt\n jmp 1b\n");
 
 static uint16_t starts(void)
 {
