@@ -13,6 +13,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 BUILD ?= build
+$(if $(strip $(BUILD)),,$(error BUILD= names no directory))
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
 CFLAGS ?= -O2 -g
@@ -56,7 +57,7 @@ help:
 	@echo 'install         into DESTDIR= PREFIX= (/usr/local); the module only where it was built'
 	@echo 'uninstall       remove what install put there; same DESTDIR= PREFIX='
 	@echo 'deb             Debian packages (hv-dkms, libhv0, libhv-dev, hv-vmm) in $(BUILD)/deb'
-	@echo 'clean           remove $(BUILD)/ (the cache of kernels and disks is not in it)'
+	@echo 'clean           remove what was made in $(BUILD)/ (the cache of kernels and disks is not in it)'
 	@echo 'setup           install the packages that building and testing need, by apt-get'
 	@echo 'demo            boot a Debian guest under hv; SHELL=1 stays at its login'
 	@echo 'check           the bounded test set; TEST=NAME runs one test'
@@ -333,8 +334,13 @@ uninstall:
 	done
 	$(if $(DESTDIR),,ldconfig)
 
+# By name: BUILD may be a directory that holds other things.
+made := bench check check-kernels deb demo guest kmod-* libhv libvirt-* selftests vmm \
+	hw_power.* mmu_flush* packages.* runner.* runner_vmx.*
+
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(made:%=$(BUILD)/%)
+	@[ ! -d $(BUILD) ] || rmdir $(BUILD) 2>/dev/null || echo 'clean: $(BUILD) has more in it than the build makes: left'
 
 .PHONY: check-names all help libhv vmm libvirt libvirt-if-ready module module-missing module-5.10 module-6.1 module-6.12 \
 	module-newest module-sanitizer selftests setup check-build check check-full check-libvirt \
