@@ -180,6 +180,16 @@ static bool native_init(void)
 	return true;
 }
 
+/* Whether the CPU finds a descriptor that this program may use. */
+static bool native_selector(uint32_t selector)
+{
+	bool found;
+
+	__asm__ volatile("lar %0, %0" : "+r"(selector), "=@ccz"(found));
+	return found;
+}
+
+/* False if the kernel refuses, or if the CPU does not find what the kernel took. */
 static bool native_ldt(unsigned int entry, uint32_t base, uint32_t limit, unsigned int contents,
 		       bool big, bool read_only)
 {
@@ -193,7 +203,7 @@ static bool native_ldt(unsigned int entry, uint32_t base, uint32_t limit, unsign
 		.useable = 1,
 	};
 
-	return syscall(SYS_modify_ldt, 1, &d, sizeof(d)) == 0;
+	return syscall(SYS_modify_ldt, 1, &d, sizeof(d)) == 0 && native_selector(entry << 3 | 7);
 }
 
 /*
