@@ -72,26 +72,26 @@ static const uint64_t host_gdt[GDT_ENTRIES] = {
 static const uint16_t selectors[] = { 0, 1, 2, 3, 0x08, 0x10, 0x1b, 0x23, 0x2b, 0x28, 0x2a, 0x33, 0x43,
 	0x53, 0x63, 0x7b, 0x78, 0x83, 0x0f, 0x0c, 0x17, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x3c, 0x47, 0x07 };
 
-static bool ldt_ok = true;		/* without it the CPU's LDT is empty, and so is ours */
-
 static void build_descriptors(struct machine *m)
 {
 	uint64_t gdt[GDT_ENTRIES], desc[9] = { 0 };
 	unsigned int i;
 
-	/* Not every kernel has all of those that are for users. */
+	/* Not every machine has all of those that are for users, nor an LDT that works. */
 	for (i = 0; i < GDT_ENTRIES; i++)
 		gdt[i] = (host_gdt[i] >> 45 & 3) != 3 || native_selector(i << 3 | 3) ? host_gdt[i] : 0;
 	memcpy(m->ram + TABLES_PA, gdt, sizeof(gdt));
-	for (i = 1; ldt_ok && i < LDT_COUNT; i++)
+	for (i = 1; i < LDT_COUNT; i++)
 		desc[ldt[i].selector >> 3] = (ldt[i].limit & 0xffff) |
 			(uint64_t)(ldt[i].limit >> 16 & 0xf) << 48 |
 			(uint64_t)(ldt[i].base & 0xffffff) << 16 |
 			(uint64_t)(ldt[i].base >> 24) << 56 | (uint64_t)ldt[i].big << 54 |
 			(0xf1ULL | (ldt[i].contents ? 6 : ldt[i].read_only ? 0 : 2)) << 40;
-	if (ldt_ok)
-		desc[LDT_CODE16 >> 3] = 0xffff | (NATIVE_CODE & 0xffffff) << 16 | (NATIVE_CODE >> 24) << 56 |
-					0xfbULL << 40;
+	desc[LDT_CODE16 >> 3] = 0xffff | (NATIVE_CODE & 0xffffff) << 16 | (NATIVE_CODE >> 24) << 56 |
+				0xfbULL << 40;
+	for (i = 1; i < 8; i++)
+		if (!native_selector(i << 3 | 7))
+			desc[i] = 0;
 	memcpy(m->ram + TABLES_PA + 0x100, desc, sizeof(desc));
 	set_pte(m, 0x5000, 16, TABLES_PA | 3);
 	m->segs.gdtr.base = TABLES_LINEAR;
@@ -170,6 +170,8 @@ static bool complain(const struct trial *t, uint64_t seed, const char *what, uin
 static const char *const reg_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 	"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
 
+static bool is_zen5;			/* or newer */
+
 static bool compare(struct machine *m, const struct trial *t, uint64_t seed)
 {
 	const uint64_t reg_mask = t->bits == 64 ? ~0ULL : 0xffffffff;
@@ -190,7 +192,7 @@ static bool compare(struct machine *m, const struct trial *t, uint64_t seed)
 		rip = native_trap.rip;
 		/* Of two faulting operands a CPU may report either. AMD's is sure but for REP CMPS,
 		 * and from Zen 5 on for any CMPS. */
-		if ((t->form->flags & COMPARE) && (t->form->opcode & ~1) == 0xa6)
+		if ((t->form->flags & COMPARE) && (t->rep || is_zen5) && (t->form->opcode & ~1) == 0xa6)
 			goto registers;
 		if (!is_amd && (t->form->flags & (STRING | STACK)))
 			goto registers;
@@ -346,12 +348,14 @@ int main(int argc, char **argv)
 	unsigned int count = argc > 2 ? strtoul(argv[2], NULL, 0) : 20000;
 	struct machine *m = machine_new();
 	unsigned int eax, ebx, ecx, edx, i;
+	bool ldt_ok = true;
 
 	__cpuid(0, eax, ebx, ecx, edx);
 	is_amd = ecx == 0x444d4163 || ecx == 0x656e6975;	/* ..cAMD, Hygon's ..uine */
 	machine_seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 0x9e3779b97f4a7c15;
 	if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & (1u << 27)))
 		ktap_skip_all("this CPU has no XSAVE");
+	is_zen5 = is_amd && (eax >> 8 & 0xf) + (eax >> 20 & 0xff) >= 0x1a;
 	have_avx = ecx & (1u << 28);
 	have_movbe = ecx & (1u << 22);
 	if (!native_init())
