@@ -336,7 +336,7 @@ uninstall:
 
 # By name: BUILD may be a directory that holds other things.
 made := bench check check-kernels deb demo guest kmod-* libhv libvirt-* selftests vmm \
-	hw_power.* mmu_flush* packages.* runner.* runner_vmx.*
+	hw_power.* mmu_flush.* packages.* runner.* runner_vmx.*
 
 clean:
 	rm -rf $(made:%=$(BUILD)/%)
